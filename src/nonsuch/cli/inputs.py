@@ -1,0 +1,137 @@
+"""What people type: numbers, messages, targets. All errors are one sentence that says what to do."""
+
+from __future__ import annotations
+
+import binascii
+import os
+import re
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from nonsuch import LocalError, Target
+from nonsuch.work.presets import PRESETS, Preset
+
+__all__ = ["MESSAGE_BYTES_MAX", "chosen_target", "parse_number", "read_message", "read_preset"]
+
+MESSAGE_BYTES_MAX = 64 * 2**20
+"""A longer message is more likely a wrong file than something to be hashed a billion times."""
+
+_NUMBER_DIGITS_MAX = 100
+_POWER = re.compile(r"(\d{1,3})(?:\*\*|\^)(\d{1,4})")
+
+
+def parse_number(text: str, what: str) -> int:
+    """A whole number as people write it: `1000000`, `1_000_000`, `1e6`, `2**20`, `0xff`."""
+    compact = text.strip().replace("_", "").replace(",", "")
+    if len(compact) <= _NUMBER_DIGITS_MAX:
+        if power := _POWER.fullmatch(compact):
+            return int(power[1]) ** int(power[2])
+        if exponent := re.fullmatch(r"(\d+)[eE]\+?(\d{1,2})", compact):
+            return int(exponent[1]) * 10 ** int(exponent[2])
+        try:
+            return int(compact, 16 if compact.lower().startswith("0x") else 10)
+        except ValueError:
+            pass
+    raise LocalError(
+        f"{what} must be a whole number such as 1000000, 1_000_000, 1e6 or 2**20, not {text[:40]!r}"
+    )
+
+
+def read_preset(name: str) -> Preset:
+    """The preset of this name."""
+    if name not in PRESETS:
+        raise LocalError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def read_message(message: str | None, file: Path | None, *, hexadecimal: bool, binary: bool) -> bytes:
+    """The message from the argument, a file, or standard input.
+
+    Text must be UTF-8; from a file or standard input, its last line ending is dropped. `hexadecimal`
+    decodes hex digits, `binary` takes the bytes as they are.
+    """
+    if hexadecimal and binary:
+        raise LocalError("--hex and --binary exclude each other")
+    if message is not None and file is not None:
+        raise LocalError("give a message or --file, not both")
+    if message not in (None, "-"):
+        assert message is not None
+        content = os.fsencode(message)
+        return _from_hex(content, "the message") if hexadecimal else _as_text(content, "the message")
+    content, source = _read_source(file)
+    if hexadecimal:
+        return _from_hex(content, source)
+    if binary:
+        return content
+    return _as_text(content, source).removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _read_source(file: Path | None) -> tuple[bytes, str]:
+    if file is not None:
+        try:
+            with file.open("rb") as stream:
+                return _read_bounded(stream, str(file)), str(file)
+        except OSError as error:
+            raise LocalError(f"cannot read {file}: {error.strerror or error}") from error
+    if sys.stdin is None or sys.stdin.isatty():
+        raise LocalError("no message: give one as an argument, with --file, or on standard input")
+    return _read_bounded(sys.stdin.buffer, "standard input"), "standard input"
+
+
+def _read_bounded(stream: BinaryIO, source: str) -> bytes:
+    content = stream.read(MESSAGE_BYTES_MAX + 1)
+    if len(content) > MESSAGE_BYTES_MAX:
+        raise LocalError(f"{source} holds more than {MESSAGE_BYTES_MAX} bytes; is it the right file?")
+    return content
+
+
+def _as_text(content: bytes, source: str) -> bytes:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise LocalError(
+            f"{source} is not UTF-8 text (byte {error.start}); use --binary for raw bytes from a file"
+        ) from None
+    return content
+
+
+def _from_hex(content: bytes, source: str) -> bytes:
+    try:
+        return binascii.unhexlify(b"".join(content.split()))
+    except ValueError:
+        raise LocalError(f"{source} is not hex digits, two a byte") from None
+
+
+def chosen_target(
+    *, zeros: int | None, bits: str | None, target: str | None, difficulty: float | None
+) -> Target | None:
+    """The target of whichever option was given; None for none."""
+    given = [option for option in (zeros, bits, target, difficulty) if option is not None]
+    if len(given) > 1:
+        raise LocalError("give one of --zeros, --bits, --target and --difficulty")
+    if zeros is not None:
+        return Target.from_zero_digits(zeros)
+    if bits is not None:
+        return Target.from_bits(_parse_bits(bits))
+    if target is not None:
+        return Target(_parse_target(target))
+    return None if difficulty is None else Target.from_difficulty(difficulty)
+
+
+def _parse_bits(text: str) -> int:
+    digits = text.strip().lower().removeprefix("0x")
+    if not re.fullmatch(r"[0-9a-f]{1,8}", digits):
+        raise LocalError(f"--bits takes up to eight hex digits such as 1d00ffff, not {text[:40]!r}")
+    return int(digits, 16)
+
+
+def _parse_target(text: str) -> int:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text.strip()):
+        return int(text, 16)
+    try:
+        return parse_number(text, "--target")
+    except LocalError:
+        raise LocalError(
+            f"--target takes 64 hex digits, 0x…, 2**235 or a whole number, not {text[:40]!r}"
+        ) from None

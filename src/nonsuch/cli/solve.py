@@ -1,0 +1,204 @@
+"""`nonsuch solve`: find the nonce with the lowest hash, or the first below a target."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import msgspec
+import typer
+
+from nonsuch import First, Goal, Halt, LocalError, Lowest, Outcome, Puzzle, Target
+from nonsuch.cli import options
+from nonsuch.cli.inputs import chosen_target, parse_number, read_message, read_preset
+from nonsuch.cli.terminal import (
+    errors,
+    format_count,
+    format_duration,
+    format_rate,
+    output,
+    search_progress,
+)
+from nonsuch.search.searcher import Searcher
+from nonsuch.work.presets import Preset
+
+__all__ = ["solve"]
+
+EXIT_NOT_FOUND = 1
+EXIT_SIGNAL = 128
+"""A command ended by a signal exits with this plus the signal's number."""
+
+COVERED_SHOWN_MAX = 8
+
+
+def solve(
+    message: options.Message = None,
+    upto: Annotated[
+        str | None,
+        typer.Option("--upto", "-n", metavar="N", help="Search nonces up to N, N included."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="N", help="Begin at this nonce, not at 0.")
+    ] = None,
+    zeros: options.Zeros = None,
+    bits: options.Bits = None,
+    target: options.TargetText = None,
+    difficulty: options.Difficulty = None,
+    preset: options.PresetName = "plain",
+    file: options.File = None,
+    hexadecimal: options.Hexadecimal = False,
+    binary: options.Binary = False,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> int:
+    """Find a nonce: the one with the lowest hash up to N, or the first that meets a target.
+
+    With --upto alone, all nonces up to N are searched and the one with the lowest hash is printed.
+    With a target, by option or by preset, the first nonce that meets it. Ctrl-C prints the best so
+    far and what was searched, and exits with 130. Exit code 1: no nonce of the range meets it.
+    """
+    chosen = read_preset(preset)
+    content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
+    puzzle = chosen.build(content)
+    wanted = chosen_target(zeros=zeros, bits=bits, target=target, difficulty=difficulty)
+    goal = _goal(chosen, content, wanted, upto is not None)
+    nonces = _nonces(puzzle, chosen, start, upto)
+    halt = Halt()
+    expected = goal.target.work if isinstance(goal, First) else None
+    with _halted_by_signals(halt) as received:
+        searcher = Searcher(puzzle, nonces, goal, threads=threads, halt=halt)
+        with search_progress(expected) as progress:
+            outcome = searcher.run(progress)
+    report = _report(preset, nonces, goal, outcome, searcher.threads)
+    if json:
+        output.print(msgspec.json.encode(report).decode(), markup=False)
+    else:
+        _print_report(report, puzzle)
+    if outcome.stopped:
+        return EXIT_SIGNAL + (received[0] if received else signal.SIGINT)
+    return 0 if outcome.proof is not None else EXIT_NOT_FOUND
+
+
+def _goal(preset: Preset, content: bytes, wanted: Target | None, bounded: bool) -> Goal:
+    if wanted is None and not bounded and preset.target is not None:
+        wanted = preset.target(content)
+    if wanted is not None:
+        return First(wanted)
+    if bounded:
+        return Lowest()
+    raise LocalError(
+        "say what to find: --upto N for the lowest hash of nonces 0 to N, or a target"
+        " (--zeros, --bits, --target, --difficulty) for the first nonce that meets it"
+    )
+
+
+def _nonces(puzzle: Puzzle, preset: Preset, start: str | None, upto: str | None) -> range:
+    first = preset.first_nonce if start is None else parse_number(start, "--start")
+    last = puzzle.nonce.count - 1 if upto is None else parse_number(upto, "--upto")
+    if last < 0:
+        raise LocalError(f"--upto is the last nonce to search, 0 or more; {last} is not")
+    if first > last:
+        raise LocalError(f"the range is empty: it begins at {first} and ends at {last}")
+    return range(first, last + 1)
+
+
+@contextmanager
+def _halted_by_signals(halt: Halt) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM halt the search; a second one has its usual effect."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        halt.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        restore()
+
+
+class _Report(msgspec.Struct, omit_defaults=False):
+    """What `--json` prints. Ranges are [first, last], both included."""
+
+    nonce: int | None
+    hash: str | None
+    found: bool
+    stopped: bool
+    verified: bool
+    goal: str
+    target: str | None
+    preset: str
+    preimage: str | None
+    range: tuple[int, int]
+    covered: list[tuple[int, int]]
+    hashes: int
+    seconds: float
+    hashes_per_second: float
+    threads: int
+
+
+def _report(
+    preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: int
+) -> _Report:
+    proof = outcome.proof or outcome.best
+    target = goal.target if isinstance(goal, First) else None
+    return _Report(
+        nonce=None if proof is None else proof.nonce,
+        hash=None if proof is None else proof.hexdigest,
+        found=outcome.proof is not None and not outcome.stopped,
+        stopped=outcome.stopped,
+        verified=proof is not None and proof.verify(),
+        goal="lowest" if target is None else "first",
+        target=None if target is None else str(target),
+        preset=preset,
+        preimage=None if proof is None else proof.puzzle.preimage(proof.nonce).hex(),
+        range=(nonces.start, nonces.stop - 1),
+        covered=[(part.start, part.stop - 1) for part in outcome.covered],
+        hashes=outcome.hashes,
+        seconds=outcome.seconds,
+        hashes_per_second=outcome.hashes / outcome.seconds if outcome.seconds else 0.0,
+        threads=threads,
+    )
+
+
+def _print_report(report: _Report, puzzle: Puzzle) -> None:
+    if not report.found:
+        errors.print(_why_not_found(report), markup=False)
+    if report.nonce is not None:
+        best = "" if report.found else "   (the best so far)" if report.stopped else "   (the lowest)"
+        output.print(f"nonce    {report.nonce}{best}", markup=False)
+        output.print(f"hash     {report.hash}", markup=False)
+    if report.target is not None:
+        output.print(f"target   {report.target}")
+    first, last = report.range
+    output.print(f"range    {format_count(first)} to {format_count(last)}")
+    if report.stopped:
+        output.print(f"covered  {_covered(report)}")
+    if report.verified:
+        output.print(f"checked  hashlib's {puzzle.hash} gives the same hash")
+    output.print(
+        f"work     {format_count(report.hashes)} hashes in {format_duration(report.seconds)},"
+        f" {format_rate(report.hashes_per_second)}, {report.threads}"
+        f" thread{'s' if report.threads > 1 else ''}"
+    )
+
+
+def _why_not_found(report: _Report) -> str:
+    if report.stopped:
+        return "nonsuch: stopped before the whole range was searched"
+    return "nonsuch: no nonce of this range meets the target"
+
+
+def _covered(report: _Report) -> str:
+    parts = [f"{format_count(a)} to {format_count(b)}" for a, b in report.covered]
+    more = len(parts) - COVERED_SHOWN_MAX
+    shown = ", ".join(parts[:COVERED_SHOWN_MAX]) or "nothing"
+    return f"{shown} and {more} more parts" if more > 0 else shown

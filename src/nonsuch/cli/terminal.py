@@ -1,0 +1,101 @@
+"""What people read: consoles, numbers with units, and the progress of a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from nonsuch import Progress
+
+__all__ = ["errors", "format_count", "format_duration", "format_rate", "output", "search_progress"]
+
+output = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+QUIET_LINE_SECONDS = 10
+"""How often a line tells of progress where standard error is not a terminal."""
+
+_RATE_UNITS = ((1e9, "GH/s"), (1e6, "MH/s"), (1e3, "kH/s"))
+
+
+def format_rate(hashes_per_second: float) -> str:
+    """A hash rate with its unit: `53.1 MH/s`."""
+    for size, unit in _RATE_UNITS:
+        if hashes_per_second >= size:
+            return f"{hashes_per_second / size:.1f} {unit}"
+    return f"{hashes_per_second:.0f} H/s"
+
+
+def format_count(count: int) -> str:
+    """A whole number with thousands apart: `1,000,000`."""
+    return f"{count:,}"
+
+
+def format_duration(seconds: float) -> str:
+    """A time for people: `0.3 s`, `4 min 10 s`, `3 h 20 min`, `12 days`, `2,000 years`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 86400:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    if seconds < 86400 * 730:
+        return f"{seconds / 86400:.0f} days"
+    return f"{seconds / (86400 * 365.25):,.0f} years"
+
+
+@contextmanager
+def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]]:
+    """A callback for a search: a live bar on a terminal, else a line now and then, on stderr.
+
+    `expected` is the work a first-below-target search takes on average; None where the whole range
+    will be searched.
+    """
+    if not errors.is_terminal:
+        yield _QuietLines(expected)
+        return
+    columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+    with Bar(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(progress: Progress) -> None:
+            total = progress.total if expected is None else None
+            text = _describe(progress, expected)
+            bar.update(task, completed=progress.hashes, total=total, description=text)
+
+        yield show
+
+
+class _QuietLines:
+    """Progress for logs: the first line only once the search has taken a while."""
+
+    def __init__(self, expected: int | None) -> None:
+        self._expected = expected
+        self._next = time.monotonic() + QUIET_LINE_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next += QUIET_LINE_SECONDS
+            errors.print(f"nonsuch: {_describe(progress, self._expected)}")
+
+
+def _describe(progress: Progress, expected: int | None) -> str:
+    parts = [f"{format_count(progress.hashes)} hashes", format_rate(progress.rate)]
+    if progress.best is not None:
+        parts.append(f"best {progress.best.hexdigest[:20]}… at {progress.best.nonce}")
+    if progress.rate > 0:
+        parts.append(_time_left(progress, expected))
+    return " · ".join(parts)
+
+
+def _time_left(progress: Progress, expected: int | None) -> str:
+    if expected is None:
+        return f"{format_duration((progress.total - progress.hashes) / progress.rate)} left"
+    # Each try is as likely to succeed as the last: the wait does not grow shorter by waiting.
+    ahead = min(expected, progress.total - progress.hashes)
+    return f"about {format_duration(ahead / progress.rate)} left on average"

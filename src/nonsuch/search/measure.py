@@ -1,0 +1,150 @@
+"""Measuring the search against the loop that people would write instead.
+
+Both run in the same process, in turn, a fraction of a second each, several times over; what counts is
+the median of the *ratios* of neighbouring runs, which survives a machine whose speed drifts. What is
+measured is `search` itself, with candidates, stripes and threads, as `solve` calls it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nonsuch.search.searcher import Lowest, search
+from nonsuch.work import presets
+from nonsuch.work.nonce import Raw
+from nonsuch.work.puzzle import Puzzle
+
+__all__ = ["CASES", "Case", "Comparison", "compare", "hashlib_rate", "midstate_rate", "search_rate"]
+
+_SLICE_NONCES = 5_000
+_FIRST_GUESS_RATE = 2e6
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A puzzle to measure, and where its searches begin: nine decimal digits, or large binary ones."""
+
+    puzzle: Puzzle
+    start: int
+
+
+_MESSAGE = b"Your transaction data"
+
+CASES: Mapping[str, Case] = MappingProxyType(
+    {
+        "plain": Case(presets.plain(_MESSAGE), 10**8),
+        "liteminer": Case(presets.liteminer(_MESSAGE), 10**8),
+        "race": Case(presets.race(_MESSAGE), 10**8),
+        "gossip": Case(presets.gossip(_MESSAGE), 2**40),
+        "coordinator": Case(presets.coordinator(bytes(range(104))), 2**24),
+        "bitcoin": Case(presets.bitcoin(bytes(range(76))), 2**24),
+    }
+)
+"""One case a preset. (The peer preset is searched with hashlib, so there is nothing to compare.)"""
+
+
+def search_rate(case: Case, seconds: float, threads: int = 1) -> float:
+    """Nonces a second of wall time that `search` gets through, in a run of about `seconds`."""
+    rate, spent = _FIRST_GUESS_RATE, 0.0
+    while True:
+        nonces = max(1, int(rate * (seconds if spent else seconds / 10)))
+        nonces = min(nonces, case.puzzle.nonce.count - case.start)
+        outcome = search(
+            case.puzzle, range(case.start, case.start + nonces), Lowest(), threads=threads
+        )
+        rate = outcome.hashes / outcome.seconds
+        if spent and outcome.seconds > seconds / 2:
+            return rate
+        spent += outcome.seconds
+
+
+# The loops are written out, one a kind of nonce: a call more for each nonce would slow them by a tenth,
+# and flatter us.
+
+
+def hashlib_rate(case: Case, seconds: float) -> float:
+    """Nonces a second of the plain loop: build the message, hash it."""
+    prefix, encoding, sha256 = case.puzzle.prefix, case.puzzle.nonce, hashlib.sha256
+
+    def decimal(nonces: range) -> None:
+        for nonce in nonces:
+            sha256(prefix + str(nonce).encode()).digest()
+
+    def raw(nonces: range) -> None:
+        for nonce in nonces:
+            sha256(prefix + nonce.to_bytes(size, order)).digest()
+
+    def raw_twice(nonces: range) -> None:
+        for nonce in nonces:
+            sha256(sha256(prefix + nonce.to_bytes(size, order)).digest()).digest()
+
+    if not isinstance(encoding, Raw):
+        return _rate(decimal, case.start, seconds)
+    size, order = encoding.size, encoding.order
+    return _rate(raw_twice if case.puzzle.hash == "sha256d" else raw, case.start, seconds)
+
+
+def midstate_rate(case: Case, seconds: float) -> float:
+    """Nonces a second of the loop that hashes the prefix once and copies its state."""
+    encode, sha256 = case.puzzle.nonce.encode, hashlib.sha256
+    midstate = sha256(case.puzzle.prefix)
+
+    def once(nonces: range) -> None:
+        for nonce in nonces:
+            state = midstate.copy()
+            state.update(encode(nonce))
+            state.digest()
+
+    def twice(nonces: range) -> None:
+        for nonce in nonces:
+            state = midstate.copy()
+            state.update(encode(nonce))
+            sha256(state.digest()).digest()
+
+    return _rate(twice if case.puzzle.hash == "sha256d" else once, case.start, seconds)
+
+
+def _rate(loop: Callable[[range], None], start: int, seconds: float) -> float:
+    """Run the loop for about `seconds`, in slices of some milliseconds."""
+    hashed, began = 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < seconds:
+        loop(range(start + hashed, start + hashed + _SLICE_NONCES))
+        hashed += _SLICE_NONCES
+    return hashed / spent
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Median rates in hashes a second, and medians of the ratios of runs that stood side by side."""
+
+    search: float
+    hashlib: float
+    midstate: float
+    ratio: float
+    ratio_to_midstate: float
+
+
+def compare(case: Case, *, seconds: float, rounds: int, threads: int = 1) -> Comparison:
+    """`rounds` times in turn: the search and both loops, `seconds` each."""
+    search_rate(case, seconds / 10)  # Calibrates and compiles, if that was not done yet.
+    runs = [
+        (
+            search_rate(case, seconds, threads),
+            hashlib_rate(case, seconds),
+            midstate_rate(case, seconds),
+        )
+        for _ in range(rounds)
+    ]
+    found, plain, midstate = (statistics.median(column) for column in zip(*runs, strict=True))
+    return Comparison(
+        search=found,
+        hashlib=plain,
+        midstate=midstate,
+        ratio=statistics.median(run[0] / run[1] for run in runs),
+        ratio_to_midstate=statistics.median(run[0] / run[2] for run in runs),
+    )

@@ -1,0 +1,167 @@
+"""LLVM IR to a function in memory, by llvmlite: the only file that imports it, and only when called.
+
+A layout is compiled to an object once; the object is kept on disk and loaded again by the next
+process. (Measured: compiling takes 0.03 to 0.7 s of processor time a layout, loading 5 ms.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nonsuch.errors import KernelUnavailable
+from nonsuch.search.cache import read_cache, write_cache
+from nonsuch.search.frame import FUNCTION_NAME, Job
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = [
+    "Compiled",
+    "Processor",
+    "Scan",
+    "architecture",
+    "assembly",
+    "compile_module",
+    "compiler_version",
+    "cross_compile",
+    "host_features",
+    "host_model",
+]
+
+_OPTIMISATION = 2
+_EMPTY_MODULE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What code is generated for: LLVM's name for the model, and features as `+avx2,-avx512f`."""
+
+    model: str
+    features: str
+
+
+Scan = Callable[[object], int]
+"""Takes `ctypes.byref(job)` and lets go of the interpreter; 1 at a candidate, else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A scan function, and whatever must live as long as it does."""
+
+    scan: Scan
+    from_disk: bool
+    keep: object
+
+
+def architecture() -> str:
+    """The host's architecture as LLVM spells it: "x86_64", "aarch64" …"""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+@functools.cache
+def compiler_version() -> str:
+    """llvmlite's and LLVM's versions. Raises `KernelUnavailable` where there is no llvmlite."""
+    binding = _binding()
+    import llvmlite
+
+    llvm = ".".join(map(str, binding.llvm_version_info))
+    return f"llvmlite {llvmlite.__version__}, LLVM {llvm}"
+
+
+@functools.cache
+def host_model() -> str:
+    """LLVM's name for the host's processor. Raises `KernelUnavailable`."""
+    return str(_binding().get_host_cpu_name())
+
+
+@functools.cache
+def host_features() -> frozenset[str]:
+    """LLVM's names for what the host's processor can do. Raises `KernelUnavailable`."""
+    features = _binding().get_host_cpu_features()
+    return frozenset(str(name) for name, present in features.items() if present)
+
+
+@functools.cache
+def _binding() -> ModuleType:
+    try:
+        from llvmlite import binding
+    except (ImportError, OSError) as error:
+        raise KernelUnavailable(f"llvmlite cannot be imported: {error}") from error
+    try:
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+    except RuntimeError as error:
+        raise KernelUnavailable(f"LLVM has no code generator for this machine: {error}") from error
+    return binding  # type: ignore[no-any-return]
+
+
+def compile_module(ir: str, processor: Processor) -> Compiled:
+    """The module's `scan`, compiled for this processor, or loaded if that was done before."""
+    key = repr((ir, processor, compiler_version()))
+    name = hashlib.sha256(key.encode()).hexdigest()[:32] + ".o"
+    code = read_cache(name)
+    if code is not None:
+        return _load(code, processor, from_disk=True)
+    code = _emit_object(ir, processor)
+    write_cache(name, code)
+    return _load(code, processor, from_disk=False)
+
+
+def _emit_object(ir: str, processor: Processor) -> bytes:
+    binding = _binding()
+    module = binding.parse_assembly(ir)
+    module.verify()
+    return bytes(_host_machine(processor).emit_object(module))
+
+
+def assembly(ir: str, processor: Processor) -> str:
+    """The module as the host's assembly, for people and for counting instructions."""
+    module = _binding().parse_assembly(ir)
+    return str(_host_machine(processor).emit_assembly(module))
+
+
+def _load(code: bytes, processor: Processor, *, from_disk: bool) -> Compiled:
+    binding = _binding()
+    engine = binding.create_mcjit_compiler(
+        binding.parse_assembly(_EMPTY_MODULE), _host_machine(processor)
+    )
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Job))
+    scan = prototype(engine.get_function_address(FUNCTION_NAME))
+    return Compiled(scan, from_disk, engine)
+
+
+def _host_machine(processor: Processor) -> object:
+    binding = _binding()
+    return _machine(binding.Target.from_default_triple(), processor, jit=True)
+
+
+def _machine(target: object, processor: Processor, *, jit: bool) -> object:
+    return target.create_target_machine(  # type: ignore[attr-defined]
+        cpu=processor.model,
+        features=processor.features,
+        opt=_OPTIMISATION,
+        reloc="pic",
+        codemodel="small",
+        jit=jit,
+    )
+
+
+def cross_compile(ir: str, triple: str, processor: Processor) -> tuple[bytes, str]:
+    """The module as an object and as assembly for another kind of machine, to be inspected."""
+    binding = _binding()
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    machine = _machine(binding.Target.from_triple(triple), processor, jit=False)
+    module = binding.parse_assembly(ir)
+    module.triple = triple
+    module.verify()
+    return bytes(machine.emit_object(module)), str(machine.emit_assembly(module))  # type: ignore[attr-defined]
