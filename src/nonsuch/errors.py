@@ -6,8 +6,8 @@ a command line prints it on one line and exits with 2.
 
 `RemoteError`: a peer sent something that no honest, correct peer sends. Every class has a `cost`; a
 session adds them up and lets the peer go when its budget is spent, so that a ban is arithmetic.
-Nothing catches a `LocalError` to keep a connection alive, and no `RemoteError` ends more than the one
-connection it came from.
+Nothing catches a `LocalError` to keep a connection alive, and no `RemoteError` ends more than the
+one connection it came from.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ def bench(
 ) -> int:
     """Measure the search of each preset against a hashlib loop, in turn, and print medians."""
     if preset is not None and preset not in CASES:
-        raise LocalError(f"there is nothing to measure for {preset!r}; choose from {', '.join(CASES)}")
+        raise LocalError(
+            f"there is nothing to measure for {preset!r}; choose from {', '.join(CASES)}"
+        )
     if not 0 < seconds <= SECONDS_MAX:
         raise LocalError(f"--seconds must be above 0 and at most {SECONDS_MAX:.0f}, not {seconds}")
     if not 1 <= rounds <= ROUNDS_MAX:

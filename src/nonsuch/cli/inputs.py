@@ -1,4 +1,4 @@
-"""What people type: numbers, messages, targets. All errors are one sentence that says what to do."""
+"""What people type: numbers, messages, targets. An error is a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def parse_number(text: str, what: str) -> int:
     compact = text.strip().replace("_", "").replace(",", "")
     if len(compact) <= _NUMBER_DIGITS_MAX:
         if power := _POWER.fullmatch(compact):
-            return int(power[1]) ** int(power[2])
+            return int(pow(int(power[1]), int(power[2])))
         if exponent := re.fullmatch(r"(\d+)[eE]\+?(\d{1,2})", compact):
-            return int(exponent[1]) * 10 ** int(exponent[2])
+            return int(exponent[1] + "0" * int(exponent[2]))
         try:
             return int(compact, 16 if compact.lower().startswith("0x") else 10)
         except ValueError:
@@ -45,11 +45,13 @@ def read_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def read_message(message: str | None, file: Path | None, *, hexadecimal: bool, binary: bool) -> bytes:
+def read_message(
+    message: str | None, file: Path | None, *, hexadecimal: bool, binary: bool
+) -> bytes:
     """The message from the argument, a file, or standard input.
 
-    Text must be UTF-8; from a file or standard input, its last line ending is dropped. `hexadecimal`
-    decodes hex digits, `binary` takes the bytes as they are.
+    Text must be UTF-8; from a file or standard input, its last line ending is dropped.
+    `hexadecimal` decodes hex digits, `binary` takes the bytes as they are.
     """
     if hexadecimal and binary:
         raise LocalError("--hex and --binary exclude each other")
@@ -58,7 +60,9 @@ def read_message(message: str | None, file: Path | None, *, hexadecimal: bool, b
     if message not in (None, "-"):
         assert message is not None
         content = os.fsencode(message)
-        return _from_hex(content, "the message") if hexadecimal else _as_text(content, "the message")
+        return (
+            _from_hex(content, "the message") if hexadecimal else _as_text(content, "the message")
+        )
     content, source = _read_source(file)
     if hexadecimal:
         return _from_hex(content, source)
@@ -82,7 +86,9 @@ def _read_source(file: Path | None) -> tuple[bytes, str]:
 def _read_bounded(stream: BinaryIO, source: str) -> bytes:
     content = stream.read(MESSAGE_BYTES_MAX + 1)
     if len(content) > MESSAGE_BYTES_MAX:
-        raise LocalError(f"{source} holds more than {MESSAGE_BYTES_MAX} bytes; is it the right file?")
+        raise LocalError(
+            f"{source} holds more than {MESSAGE_BYTES_MAX} bytes; is it the right file?"
+        )
     return content
 
 
@@ -91,7 +97,8 @@ def _as_text(content: bytes, source: str) -> bytes:
         content.decode()
     except UnicodeDecodeError as error:
         raise LocalError(
-            f"{source} is not UTF-8 text (byte {error.start}); use --binary for raw bytes from a file"
+            f"{source} is not UTF-8 text (byte {error.start});"
+            " use --binary for raw bytes from a file"
         ) from None
     return content
 

@@ -1,7 +1,7 @@
 """`nonsuch`: the commands put together, and the one place where errors become exit codes.
 
-    0    done                       1    done, and the answer is no (not found, not valid)
-    2    the request made no sense  130  stopped by Ctrl-C (143 by a termination signal)
+0    done                       1    done, and the answer is no (not found, not valid)
+2    the request made no sense  130  stopped by Ctrl-C (143 by a termination signal)
 """
 
 from __future__ import annotations

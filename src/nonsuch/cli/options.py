@@ -29,15 +29,16 @@ Message = Annotated[
     str | None,
     typer.Argument(help="What is hashed with the nonce. Left out or '-': standard input."),
 ]
-File = Annotated[
-    Path | None, typer.Option("--file", "-f", help="Read the message from this file.")
-]
+File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the message from this file.")]
 Hexadecimal = Annotated[bool, typer.Option("--hex", help="The message is given in hex digits.")]
 Binary = Annotated[
     bool, typer.Option("--binary", help="Take file or standard input as raw bytes, not as text.")
 ]
 PresetName = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME", help=f"What is hashed, and how. {_PRESET_HELP}.")
+    str,
+    typer.Option(
+        "--preset", "-p", metavar="NAME", help=f"What is hashed, and how. {_PRESET_HELP}."
+    ),
 ]
 Zeros = Annotated[
     int | None, typer.Option("--zeros", help="Target: this many leading zero hex digits (0 to 63).")

@@ -145,9 +145,7 @@ class _Report(msgspec.Struct, omit_defaults=False):
     threads: int
 
 
-def _report(
-    preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: int
-) -> _Report:
+def _report(preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: int) -> _Report:
     proof = outcome.proof or outcome.best
     target = goal.target if isinstance(goal, First) else None
     return _Report(
@@ -173,7 +171,9 @@ def _print_report(report: _Report, puzzle: Puzzle) -> None:
     if not report.found:
         errors.print(_why_not_found(report), markup=False)
     if report.nonce is not None:
-        best = "" if report.found else "   (the best so far)" if report.stopped else "   (the lowest)"
+        best = (
+            "" if report.found else "   (the best so far)" if report.stopped else "   (the lowest)"
+        )
         output.print(f"nonce    {report.nonce}{best}", markup=False)
         output.print(f"hash     {report.hash}", markup=False)
     if report.target is not None:

@@ -1,7 +1,7 @@
 """The search for programs that run an event loop: the same calls, awaited.
 
-Threads search while the loop goes on. A cancelled task halts its search, waits until the threads have
-let go, which takes some milliseconds, and only then lets the cancellation through.
+Threads search while the loop goes on. A cancelled task halts its search, waits until the threads
+have let go, which takes some milliseconds, and only then lets the cancellation through.
 """
 
 from __future__ import annotations
@@ -55,6 +55,6 @@ async def first_async(
     preset: str = "plain",
     threads: int | None = None,
 ) -> Proof | None:
-    """`nonsuch.first`, awaited: the first nonce in [start, stop) that the target admits, or None."""
+    """`nonsuch.first`, awaited: the first nonce in [start, stop) that the target admits."""
     question = first_question(subject, target, start, stop, preset)
     return (await search_async(*question, threads=threads)).proof

@@ -1,1 +1,1 @@
-"""How it is found: SHA-256 traced into code for the processor at hand, and threads that share a range."""
+"""How it is found: SHA-256 traced into code for the processor at hand, threads to run it."""

@@ -1,13 +1,13 @@
 """Which code to generate on this processor: the back ends, and a short calibration between them.
 
 Whether vector lanes or SHA instructions are faster, and how many streams to interleave, depends on
-the model in ways that no table of features tells. So the candidates are measured once for each kind of
-hash, some hundredths of a second each, with the very functions that a search calls; the result is kept
-in the cache. Noise only ever slows a run down, so the best of several short runs counts.
+the model in ways that no table of features tells. So the candidates are measured once for each kind
+of hash, some hundredths of a second each, with the very functions that a search calls; the result
+is kept in the cache. Noise only ever slows a run down, so the best of several short runs counts.
 
-`NONSUCH_CPU_FEATURES` restricts what may be used, as a comma-separated list of the groups below: `sha`
-is the SHA instructions without AVX, `avx2` AVX2 lanes only, `sse2` what every 64-bit x86 has, `none`
-the hashlib fallback. Nothing is assumed that the processor does not report.
+`NONSUCH_CPU_FEATURES` restricts what may be used, as a comma-separated list of the groups below:
+`sha` is the SHA instructions without AVX, `avx2` AVX2 lanes only, `sse2` what every 64-bit x86 has,
+`none` the hashlib fallback. Nothing is assumed that the processor does not report.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _rows_to_time(scan: native.Scan) -> int:
 
 
 def _time(scan: native.Scan, rows: int) -> float:
-    """Seconds that a scan without candidates takes; its tables are all zeros, which costs the same."""
+    """Seconds that a scan without candidates takes; zeros for tables cost the same."""
     table = aligned_words(2 * max(_CALIBRATION_LANES + 64, rows))
     halt = ctypes.c_uint32(0)
     job = Job(limit=0, row_stop=rows, lane_stop=_CALIBRATION_LANES)

@@ -15,9 +15,9 @@ each batch of lanes. This file wraps them into one function:
     return 0
 
 So a scan returns at the first batch that holds a candidate, and calling it again after moving
-`job.lane` past that batch resumes it. The halt flag is read once a row, some 2,000 hashes, which takes
-well under a millisecond on any back end. Nothing here is told whether a candidate is any good: Python
-rehashes it.
+`job.lane` past that batch resumes it. The halt flag is read once a row, some 2,000 hashes, which
+takes well under a millisecond on any back end. Nothing here is told whether a candidate is any
+good: Python rehashes it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A flag that stops a search, where generated code can see it.
 
-`threading.Event` lives behind the interpreter lock; the kernel, which has let go of that lock, reads a
-word in memory once a row instead. Flags form a tree: setting one sets all that were made from it, so
-one call stops every thread of a search, and a thread can be stopped alone.
+`threading.Event` lives behind the interpreter lock; the kernel, which has let go of that lock,
+reads a word in memory once a row instead. Flags form a tree: setting one sets all that were made
+from it, so one call stops every thread of a search, and a thread can be stopped alone.
 """
 
 from __future__ import annotations

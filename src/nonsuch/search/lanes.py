@@ -1,17 +1,18 @@
 """The traced graph as vector code: one nonce a lane, 4 to 32 lanes a batch.
 
 Uniform and varying nodes become the same instructions on the same vector type; they differ only in
-where they stand, before the loop over lanes or inside it. A uniform value that the loop needs is then
-already spread over all lanes, in a register or, as there are more of them than registers, in a stack
-slot that the addition reads directly.
+where they stand, before the loop over lanes or inside it. A uniform value that the loop needs is
+then already spread over all lanes, in a register or, as there are more of them than registers, in a
+stack slot that the addition reads directly.
 
 With several vectors a batch (`ways`), every varying node is emitted once for each, side by side, so
-that the processor finds independent work while a chain of rounds waits for its own results. That pays
-where there are 32 vector registers (AVX-512) and costs more in spills than it gains where there are 16.
+that the processor finds independent work while a chain of rounds waits for its own results. That
+pays where there are 32 vector registers (AVX-512) and costs more in spills than it gains where
+there are 16.
 
-What LLVM knows better is left to it: it fuses shifts and ors into rotations, and most pairs of logical
-operations into AVX-512's `vpternlog`. A majority of three it does not recognise when `a ^ b` is shared
-between rounds, so that one is named (truth table 0xE8).
+What LLVM knows better is left to it: it fuses shifts and ors into rotations, and most pairs of
+logical operations into AVX-512's `vpternlog`. A majority of three it does not recognise when `a ^
+b` is shared between rounds, so that one is named (truth table 0xE8).
 """
 
 from __future__ import annotations
@@ -143,7 +144,8 @@ class _Emitter:
             call = f"@{self._ternary_logic}({a}, {b}, {c}, i32 {_MAJORITY_TABLE})"
             self._set(result, f"call {self._vector} {call}")
         else:
-            self._binary(name, *operands, result)
+            left, right = operands
+            self._binary(name, left, right, result)
 
     def _sigma(self, result: str, name: str, word: str) -> None:
         first, second, third = ROTATIONS[name]
@@ -160,16 +162,14 @@ class _Emitter:
         return self._binary("lshr", word, self._name(count))
 
     def _binary(self, operation: str, left: str, right: str, result: str | None = None) -> str:
-        return self._set(
-            result or self._temporary(), f"{operation} {self._vector} {left}, {right}"
-        )
+        return self._set(result or self._temporary(), f"{operation} {self._vector} {left}, {right}")
 
     def _name(self, operand: Operand, way: int = 0) -> str:
         if isinstance(operand, int):
             return f"splat (i32 {operand})"
         if operand.kind is Kind.UNIFORM:
-            return f"%u{operand.index}"
-        return f"%v{operand.index}.{way}"
+            return f"%u{operand.node}"
+        return f"%v{operand.node}.{way}"
 
     def _new(self, text: str) -> str:
         return self._set(self._temporary(), text)

@@ -8,14 +8,15 @@ A nonce moves through three loops, from the inside out:
 
 Writing a nonce in parts works because positional digits add without carries, byte by byte:
 
-    encode(n) = encode(chunk start) + digits of (row start - chunk start) + digits of (n - row start)
+    encode(n) = encode(chunk start) + digits of (row start - chunk start) + digits of (n - row
+    start)
 
-as long as no digit place overflows. A row is 2,000 nonces, not 1,000 or 10,000, for three reasons that
-pull apart: 2,000 divides by 8 and 16 lanes without a rest; the work done once a row is then below a
-percent; and its table is 8 KB a word, so that it lies in every first-level cache *with* the kernel's
-own spilled registers. (10,000 entries are 40 KB, the size of the whole cache: measured rates then
-depend on where the tables happen to lie.) The place of the thousands is shared: a lane adds 0 or 1 to
-it, a row 0, 2, 4, 6 or 8. Binary nonces do the same with rows of 2,048.
+as long as no digit place overflows. A row is 2,000 nonces, not 1,000 or 10,000, for three reasons
+that pull apart: 2,000 divides by 8 and 16 lanes without a rest; the work done once a row is then
+below a percent; and its table is 8 KB a word, so that it lies in every first-level cache *with* the
+kernel's own spilled registers. (10,000 entries are 40 KB, the size of the whole cache: measured
+rates then depend on where the tables happen to lie.) The place of the thousands is shared: a lane
+adds 0 or 1 to it, a row 0, 2, 4, 6 or 8. Binary nonces do the same with rows of 2,048.
 
 A `Field` is one width of nonce in one puzzle: decimal nonces of nine digits, or the four bytes of a
 header. Its `layout` is all that code generation depends on; two fields with equal layouts share
@@ -34,7 +35,17 @@ from nonsuch.search.sha256 import BLOCK_SIZE, BLOCK_WORDS, INITIAL_STATE, compre
 from nonsuch.work.nonce import Decimal, Raw
 from nonsuch.work.puzzle import Puzzle
 
-__all__ = ["BATCH_MAX", "BLOCKS_MAX", "ROW_WORDS", "TABLE_WORDS", "Field", "Layout", "Radix", "Words", "aligned_words"]
+__all__ = [
+    "BATCH_MAX",
+    "BLOCKS_MAX",
+    "ROW_WORDS",
+    "TABLE_WORDS",
+    "Field",
+    "Layout",
+    "Radix",
+    "Words",
+    "aligned_words",
+]
 
 WORD_SIZE = 4
 
@@ -51,7 +62,7 @@ TABLE_WORDS = 2
 """So do a lane's."""
 
 BATCH_MAX = 64
-"""The widest batch of any back end; tables are padded by it, so that the last batch may overhang."""
+"""The widest batch of any back end: tables are longer by it, as the last batch may overhang."""
 
 Words = ctypes.Array[ctypes.c_uint32]
 
@@ -86,7 +97,7 @@ class Radix:
 
     def digit(self, value: int, place: int) -> int:
         """The digit of `value` at `place`, 0 being the lowest."""
-        return value // self.base**place % self.base
+        return value // int(self.base**place) % self.base
 
 
 _DECIMAL = Radix(base=10, row=2_000, chunk=10**7, lane_places=4, row_places=(3, 7))
@@ -116,7 +127,7 @@ def _interleaved(
     """The same columns side by side, `ROW_WORDS` of them, missing ones zero."""
     words = aligned_words(ROW_WORDS * count)
     for index, column in enumerate(_table(radix, first, count, places, offsets)):
-        words[index::ROW_WORDS] = column[:]
+        words[index::ROW_WORDS] = [*column]
     return words
 
 

@@ -1,8 +1,8 @@
 """Measuring the search against the loop that people would write instead.
 
-Both run in the same process, in turn, a fraction of a second each, several times over; what counts is
-the median of the *ratios* of neighbouring runs, which survives a machine whose speed drifts. What is
-measured is `search` itself, with candidates, stripes and threads, as `solve` calls it.
+Both run in the same process, in turn, a fraction of a second each, several times over; what counts
+is the median of the *ratios* of neighbouring runs, which survives a machine whose speed drifts.
+What is measured is `search` itself, with candidates, stripes and threads, as `solve` calls it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nonsuch.search.searcher import Lowest, search
+from nonsuch.search.searcher import KERNEL_WORTH_NONCES, Lowest, search
 from nonsuch.work import presets
 from nonsuch.work.nonce import Raw
 from nonsuch.work.puzzle import Puzzle
@@ -22,12 +22,13 @@ from nonsuch.work.puzzle import Puzzle
 __all__ = ["CASES", "Case", "Comparison", "compare", "hashlib_rate", "midstate_rate", "search_rate"]
 
 _SLICE_NONCES = 5_000
-_FIRST_GUESS_RATE = 2e6
+_NONCES_MIN = 2 * KERNEL_WORTH_NONCES
+"""Fewer might be searched with hashlib, kernel or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A puzzle to measure, and where its searches begin: nine decimal digits, or large binary ones."""
+    """A puzzle to measure, and where its searches begin: at nine decimal digits, say."""
 
     puzzle: Puzzle
     start: int
@@ -40,7 +41,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "plain": Case(presets.plain(_MESSAGE), 10**8),
         "liteminer": Case(presets.liteminer(_MESSAGE), 10**8),
         "race": Case(presets.race(_MESSAGE), 10**8),
-        "gossip": Case(presets.gossip(_MESSAGE), 2**40),
+        "gossip": Case(presets.gossip(b"genesis"), 2**40),
         "coordinator": Case(presets.coordinator(bytes(range(104))), 2**24),
         "bitcoin": Case(presets.bitcoin(bytes(range(76))), 2**24),
     }
@@ -50,21 +51,19 @@ CASES: Mapping[str, Case] = MappingProxyType(
 
 def search_rate(case: Case, seconds: float, threads: int = 1) -> float:
     """Nonces a second of wall time that `search` gets through, in a run of about `seconds`."""
-    rate, spent = _FIRST_GUESS_RATE, 0.0
+    nonces = _NONCES_MIN
     while True:
-        nonces = max(1, int(rate * (seconds if spent else seconds / 10)))
         nonces = min(nonces, case.puzzle.nonce.count - case.start)
-        outcome = search(
-            case.puzzle, range(case.start, case.start + nonces), Lowest(), threads=threads
-        )
+        scope = range(case.start, case.start + nonces)
+        outcome = search(case.puzzle, scope, Lowest(), threads=threads)
         rate = outcome.hashes / outcome.seconds
-        if spent and outcome.seconds > seconds / 2:
+        if outcome.seconds > seconds / 2:
             return rate
-        spent += outcome.seconds
+        nonces = max(_NONCES_MIN, int(rate * seconds))
 
 
-# The loops are written out, one a kind of nonce: a call more for each nonce would slow them by a tenth,
-# and flatter us.
+# The loops are written out, one a kind of nonce: a call more for each nonce would slow them by a
+# tenth, and flatter us.
 
 
 def hashlib_rate(case: Case, seconds: float) -> float:
@@ -120,7 +119,7 @@ def _rate(loop: Callable[[range], None], start: int, seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Median rates in hashes a second, and medians of the ratios of runs that stood side by side."""
+    """Median rates in hashes a second, and medians of the ratios of neighbouring runs."""
 
     search: float
     hashlib: float

@@ -1,4 +1,4 @@
-"""LLVM IR to a function in memory, by llvmlite: the only file that imports it, and only when called.
+"""LLVM IR to a function in memory, by llvmlite: the only file that imports it, when called.
 
 A layout is compiled to an object once; the object is kept on disk and loaded again by the next
 process. (Measured: compiling takes 0.03 to 0.7 s of processor time a layout, loading 5 ms.)
@@ -12,7 +12,7 @@ import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nonsuch.errors import KernelUnavailable
 from nonsuch.search.cache import read_cache, write_cache
@@ -52,11 +52,10 @@ Scan = Callable[[object], int]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A scan function, and whatever must live as long as it does."""
+    """A scan function, and whether its code was found on disk."""
 
     scan: Scan
     from_disk: bool
-    keep: object
 
 
 def architecture() -> str:
@@ -118,13 +117,13 @@ def _emit_object(ir: str, processor: Processor) -> bytes:
     binding = _binding()
     module = binding.parse_assembly(ir)
     module.verify()
-    return bytes(_host_machine(processor).emit_object(module))
+    return _host_machine(processor).emit_object(module)
 
 
 def assembly(ir: str, processor: Processor) -> str:
     """The module as the host's assembly, for people and for counting instructions."""
     module = _binding().parse_assembly(ir)
-    return str(_host_machine(processor).emit_assembly(module))
+    return _host_machine(processor).emit_assembly(module)
 
 
 def _load(code: bytes, processor: Processor, *, from_disk: bool) -> Compiled:
@@ -135,17 +134,34 @@ def _load(code: bytes, processor: Processor, *, from_disk: bool) -> Compiled:
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Job))
-    scan = prototype(engine.get_function_address(FUNCTION_NAME))
-    return Compiled(scan, from_disk, engine)
+    function = prototype(engine.get_function_address(FUNCTION_NAME))
+
+    def scan(job: object, _code: object = engine) -> int:
+        return int(function(job))  # The engine owns the code and must live as long as this does.
+
+    return Compiled(scan, from_disk)
 
 
-def _host_machine(processor: Processor) -> object:
-    binding = _binding()
-    return _machine(binding.Target.from_default_triple(), processor, jit=True)
+class _TargetMachine(Protocol):
+    """The part of llvmlite's class that is used; llvmlite ships no types."""
+
+    def emit_object(self, module: object) -> bytes: ...
+
+    def emit_assembly(self, module: object) -> str: ...
 
 
-def _machine(target: object, processor: Processor, *, jit: bool) -> object:
-    return target.create_target_machine(  # type: ignore[attr-defined]
+class _Target(Protocol):
+    """Likewise."""
+
+    def create_target_machine(self, **options: object) -> _TargetMachine: ...
+
+
+def _host_machine(processor: Processor) -> _TargetMachine:
+    return _machine(_binding().Target.from_default_triple(), processor, jit=True)
+
+
+def _machine(target: _Target, processor: Processor, *, jit: bool) -> _TargetMachine:
+    return target.create_target_machine(
         cpu=processor.model,
         features=processor.features,
         opt=_OPTIMISATION,
@@ -164,4 +180,4 @@ def cross_compile(ir: str, triple: str, processor: Processor) -> tuple[bytes, st
     module = binding.parse_assembly(ir)
     module.triple = triple
     module.verify()
-    return bytes(machine.emit_object(module)), str(machine.emit_assembly(module))  # type: ignore[attr-defined]
+    return machine.emit_object(module), machine.emit_assembly(module)

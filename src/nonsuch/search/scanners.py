@@ -1,12 +1,12 @@
 """Two answers to the one question a search asks: *which nonces have a leading word <= limit?*
 
-The leading word is the most significant 32 bits of a rank. First-below-target and lowest-in-range are
-both that question, asked with a limit that falls while the answers come in. An answer is a *candidate*,
-a hint where to look: whoever asked rehashes it.
+The leading word is the most significant 32 bits of a rank. First-below-target and lowest-in-range
+are both that question, asked with a limit that falls while the answers come in. An answer is a
+*candidate*, a hint where to look: whoever asked rehashes it.
 
-`KernelScanner` runs generated code over one `Field`; `HashlibScanner` does the same for any puzzle, some
-thirty to sixty times slower. A scanner belongs to one thread. Its `position` says how far it has come,
-so that others can show progress and a search that is stopped knows what it has covered.
+`KernelScanner` runs generated code over one `Field`; `HashlibScanner` does the same for any puzzle,
+some thirty to sixty times slower. A scanner belongs to one thread. Its `position` says how far it
+has come, so that others can show progress and a search that is stopped knows what it has covered.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from nonsuch.work.puzzle import Puzzle
 __all__ = ["NO_LIMIT", "WORD_BITS", "HashlibScanner", "KernelScanner", "Limit", "Scanner"]
 
 WORD_BITS = 32
-NO_LIMIT = 2**WORD_BITS - 1
+NO_LIMIT = 0xFFFFFFFF
 """The limit under which every nonce is a candidate."""
 
 Limit = Callable[[], int]
-"""Asked at the start and after each candidate: the leading word not to exceed, or below 0 for none."""
+"""Asked at the start and after each candidate: the leading word not to exceed, -1 for none."""
 
 HALT_CHECK_NONCES = 256
 """How many nonces `hashlib` hashes between two looks at the halt flag: some 0.3 ms."""
@@ -71,7 +71,7 @@ class HashlibScanner:
 
 
 class KernelScanner:
-    """Generated code over one field, chunk by chunk. Raises `KernelUnavailable` when constructed."""
+    """Generated code over one field, chunk by chunk. Making one can raise `KernelUnavailable`."""
 
     def __init__(self, field: Field, halt: Halt) -> None:
         self.position = 0
@@ -105,10 +105,9 @@ class KernelScanner:
             return
         job, (state, message) = self._job, self._field.chunk_state(chunk)
         first = self._field.row_word
-        job.state[:] = state
-        job.message[: len(message)] = message
-        base = (*message, 0)[first : first + ROW_WORDS]
-        job.row_base[: len(base)] = base
+        job.state[:] = [*state]
+        job.message[: len(message)] = [*message]
+        job.row_base[:] = [*(*message, 0)[first : first + ROW_WORDS]]
         self._chunk = chunk
 
     def _scan_chunk(self, chunk: int, stop: int, limit: Limit) -> Iterator[range]:

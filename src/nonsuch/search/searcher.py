@@ -1,20 +1,21 @@
 """A search: threads share a range of nonces and agree on one exact answer.
 
-The range is cut into *stripes*, handed out in ascending order, each some hundredths of a second long.
-A thread asks its scanner for candidates in its stripe, rehashes them with `hashlib`, and offers what it
-found. Two goals, one machine:
+The range is cut into *stripes*, handed out in ascending order, each some hundredths of a second
+long. A thread asks its scanner for candidates in its stripe, rehashes them with `hashlib`, and
+offers what it found. Two goals, one machine:
 
-`First(target)`   the *first* nonce from the start that the target admits. Once some thread has one, no
-                  stripe beyond it is begun and those under way beyond it are halted; the stripes
-                  before it run to their end, because one of them may hold an earlier nonce.
-`Lowest()`        the smallest rank of all, the smallest nonce on a tie. Scanners are asked for nonces
-                  that could still win: after the best nonce so far only a strictly better rank can.
+`First(target)` is the *first* nonce from the start that the target admits. Once a thread has one,
+no stripe beyond it is begun and those under way beyond it are halted; the stripes before it run to
+their end, because one of them may hold an earlier nonce.
 
-A search begins with a limit that some dozens of nonces will meet and lowers it to the best rank found,
-so that Python sees a few dozen candidates whether the range holds a thousand nonces or 2**60. The same
-limit gives `First` its best near miss, to be shown while one waits.
+`Lowest()` is the smallest rank of all, the smallest nonce on a tie. Scanners are asked for nonces
+that could still win: after the best nonce so far, only a strictly better rank can.
 
-Results depend on the puzzle, the range and the goal only: not on threads, stripes, back end or luck.
+A search begins with a limit that some dozens of nonces will meet and lowers it to the best rank
+found, so that Python sees a few dozen candidates whether the range holds a thousand nonces or
+2**60. The same limit gives `First` its best near miss, to be shown while one waits.
+
+Results depend on puzzle, range and goal alone: not on threads, stripes, back end or luck.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ Goal = First | Lowest
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A search seen from outside: nonces hashed so far of all, seconds so far, the best proof yet."""
+    """A search from outside: nonces hashed so far, of how many, seconds so far, the best proof."""
 
     hashes: int
     total: int
@@ -296,7 +297,7 @@ class Searcher:
                     scanners[stripe.segment] = self._scanner(stripe.segment, halt)
                 self._search_stripe(stripe, scanners[stripe.segment])
                 self._put_back(halt, stripe)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # raised again in the calling thread
             self._error = error
             self._halt.set()
         finally:
@@ -375,7 +376,8 @@ class Searcher:
     def _leading_word(self, rank: int) -> int:
         """The leading word of the greatest digest that ranks no higher than `rank`; -1 if none."""
         dropped = DIGEST_BITS - self._puzzle.rank_bits
-        return (rank | (1 << dropped) - 1 if rank >= 0 else rank) >> DIGEST_BITS - WORD_BITS
+        greatest = rank | (1 << dropped) - 1 if rank >= 0 else rank
+        return greatest >> DIGEST_BITS - WORD_BITS
 
     def _offer(self, proof: Proof) -> None:
         with self._lock:
@@ -434,7 +436,7 @@ def _width_at(puzzle: Puzzle, nonce: int) -> tuple[int, int]:
     """The width of this nonce's encoding, 0 where it has no digits, and where that width ends."""
     if isinstance(puzzle.nonce, Decimal):
         width = len(str(nonce))
-        return width, min(10**width, puzzle.nonce.count)
+        return width, int(min(10**width, puzzle.nonce.count))
     width = puzzle.nonce.size if isinstance(puzzle.nonce, Raw) else 0
     return width, puzzle.nonce.count
 

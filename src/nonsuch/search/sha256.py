@@ -1,32 +1,33 @@
 """SHA-256 written once, over symbolic words, and *traced* for one layout of the nonce.
 
-Theory of operation
--------------------
-Run the text-book algorithm (FIPS 180-4, section 6.2.2) on words that are not numbers but promises of
-numbers, and it leaves behind a graph of everything it would have computed. Each word is of one of
-three kinds, and the kind of a result follows from the kinds of its operands:
+Theory of operation ------------------- Run the text-book algorithm (FIPS 180-4, section 6.2.2) on
+words that are not numbers but promises of numbers, and it leaves behind a graph of everything it
+would have computed. Each word is of one of three kinds, and the kind of a result follows from the
+kinds of its operands:
 
     constant  known now: round constants, padding of the second hash, the initial state
     uniform   the same for a whole row of nonces: the message, the midstate, the high digits
     varying   different in every lane: the low digits of the nonce, and all they touch
 
-Constants fold here, in Python. Uniform nodes become code that runs once a row (some thousand nonces).
-Only varying nodes become code of the inner loop, and there are fewer of them than one would think: a
-nonce in word 3 leaves the first three rounds and a good part of the message schedule uniform.
+Constants fold here, in Python. Uniform nodes become code that runs once a row (some thousand
+nonces). Only varying nodes become code of the inner loop, and there are fewer of them than one
+would think: a nonce in word 3 leaves the first three rounds and a good part of the message schedule
+uniform.
 
 Sums are special. SHA-256 adds up to five terms at a time, and addition commutes, so a sum is kept
-apart as `constant + uniform + varying` until somebody needs its bits. All constant and uniform terms
-then cost one addition in the loop, however many they are.
+apart as `constant + uniform + varying` until somebody needs its bits. All constant and uniform
+terms then cost one addition in the loop, however many they are.
 
 The graph shares equal nodes, so `a ^ b`, which the majority of one round and of the next both need,
 is computed once. Nothing that the asked-for digest word does not depend on is emitted (`live`): the
-kernel looks at one word only, and when that is the last one (Bitcoin's order), three rounds fall away.
+kernel looks at one word only, and when that is the last one (Bitcoin's order), three rounds fall
+away.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import isqrt
@@ -73,8 +74,8 @@ def _cube_root(value: int) -> int:
     return guess
 
 
-# FIPS 180-4, sections 4.2.2 and 5.3.3: the first 32 bits of the fractional parts of the cube roots of
-# the first 64 primes, and of the square roots of the first eight.
+# FIPS 180-4, sections 4.2.2 and 5.3.3: the first 32 bits of the fractional parts of the cube roots
+# of the first 64 primes, and of the square roots of the first eight.
 ROUND_CONSTANTS = tuple(_cube_root(prime << 96) & WORD_MASK for prime in _primes(ROUNDS))
 INITIAL_STATE = tuple(isqrt(prime << 64) & WORD_MASK for prime in _primes(8))
 
@@ -97,14 +98,18 @@ def _sigma(name: str, word: int) -> int:
     return _rotate(word, first) ^ _rotate(word, second) ^ tail
 
 
-_FOLD: dict[str, Callable[..., int]] = {
-    "add": lambda x, y: (x + y) & WORD_MASK,
-    "xor": lambda x, y: x ^ y,
-    "and": lambda x, y: x & y,
-    "choose": lambda e, f, g: g ^ (e & (f ^ g)),
-    "majority": lambda a, b, c: (a & b) | (c & (a | b)),
-    **{name: lambda word, name=name: _sigma(name, word) for name in ROTATIONS},
-}
+def _fold(operation: str, words: Sequence[int]) -> int:
+    """What an operation gives on constants."""
+    if operation in ROTATIONS:
+        return _sigma(operation, words[0])
+    if operation == "choose":
+        e, f, g = words
+        return g ^ (e & (f ^ g))
+    if operation == "majority":
+        a, b, c = words
+        return (a & b) | (c & (a | b))
+    left, right = words
+    return {"add": left + right & WORD_MASK, "xor": left ^ right, "and": left & right}[operation]
 
 
 class Kind(Enum):
@@ -115,7 +120,7 @@ class Kind(Enum):
 
 
 class Node(NamedTuple):
-    """One operation of the graph. `operands` are literals or indices of earlier nodes."""
+    """One operation of the graph; `operands` are literals or earlier nodes."""
 
     kind: Kind
     operation: str
@@ -126,7 +131,7 @@ class Reference(NamedTuple):
     """A pointer to a node, with the node's kind so that nobody has to look it up."""
 
     kind: Kind
-    index: int
+    node: int
 
 
 Operand = int | Reference
@@ -193,13 +198,13 @@ class Graph:
     def live(self, output: Reference) -> list[int]:
         """Indices of the nodes that `output` depends on, ascending."""
         needed: set[int] = set()
-        pending = [output.index]
+        pending = [output.node]
         while pending:
             index = pending.pop()
             if index in needed:
                 continue
             needed.add(index)
-            pending += [o.index for o in self.nodes[index].operands if isinstance(o, Reference)]
+            pending += [o.node for o in self.nodes[index].operands if isinstance(o, Reference)]
         return sorted(needed)
 
     def census(self, output: Reference) -> Counter[str]:
@@ -217,7 +222,7 @@ class Graph:
     def _apply(self, operation: str, *operands: Operand) -> Operand:
         literals = [operand for operand in operands if isinstance(operand, int)]
         if len(literals) == len(operands):
-            return _FOLD[operation](*literals)
+            return _fold(operation, literals)
         if operation == "add" and 0 in literals:
             return next(operand for operand in operands if operand != 0)
         varying = any(isinstance(o, Reference) and o.kind is Kind.VARYING for o in operands)
@@ -235,7 +240,7 @@ class Graph:
 
 def _order(operand: Operand) -> tuple[int, int]:
     """Commuting operands are sorted, so that equal operations are equal nodes; literals last."""
-    return (1, operand) if isinstance(operand, int) else (0, operand.index)
+    return (1, operand) if isinstance(operand, int) else (0, operand.node)
 
 
 def _as_value(operand: Operand) -> Value:
@@ -315,7 +320,7 @@ _SECOND_HASH_PADDING = tuple(
 
 
 def compress_words(state: Sequence[int], block: bytes) -> tuple[int, ...]:
-    """One block over plain numbers, for midstates. (`_compress` could do it, twenty times slower.)"""
+    """One block over plain numbers, for midstates. (`_compress` takes ten times as long.)"""
     w = [int.from_bytes(block[i : i + 4], "big") for i in range(0, BLOCK_SIZE, 4)]
     for t in range(BLOCK_WORDS, ROUNDS):
         x, y = w[t - 15], w[t - 2]

@@ -1,17 +1,17 @@
 """The same scan with the processor's own SHA-256 instructions: x86 SHA-NI, arm64 SHA2.
 
 One such instruction performs two rounds (x86) or half the work of four (arm64) on the state of one
-nonce; a vector register holds four words of the state or of the message. A round cannot start before
-the last one has ended, so a single nonce leaves the unit idle most of the time: `streams` independent
-nonces are hashed side by side, instruction by instruction. Two to four are best; more do not fit into
-sixteen registers.
+nonce; a vector register holds four words of the state or of the message. A round cannot start
+before the last one has ended, so a single nonce leaves the unit idle most of the time: `streams`
+independent nonces are hashed side by side, instruction by instruction. Two to four are best; more
+do not fit into sixteen registers.
 
-There is no graph here: the instructions are too large to fold. What is uniform over a row still leaves
-the loop, group of four words by group of four words: a nonce in words 6 and 7 leaves the first six
-rounds, and the sums of uniform words with their round constants, outside.
+There is no graph here: the instructions are too large to fold. What is uniform over a row still
+leaves the loop, group of four words by group of four words: a nonce in words 6 and 7 leaves the
+first six rounds, and the sums of uniform words with their round constants, outside.
 
-Sources: Intel, "SHA Extensions" (2013); Arm Architecture Reference Manual, SHA256H, SHA256H2, SHA256SU0,
-SHA256SU1.
+Sources: Intel, "SHA Extensions" (2013); Arm Architecture Reference Manual, SHA256H, SHA256H2,
+SHA256SU0, SHA256SU1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GROUPS = 16
 
 
 class _Value(NamedTuple):
-    """A vector by name. A varying one exists once a stream, its name ending in the stream's number."""
+    """A vector by name. A varying one exists once a stream, its name ending in its number."""
 
     name: str
     varies: bool = False
@@ -110,7 +110,7 @@ def _constant(words: Sequence[int]) -> _Value:
 
 
 class _InstructionSet(Protocol):
-    """What differs between the two: how a state lies in registers, and what performs four rounds."""
+    """What differs between the two: how a state lies in registers, what performs four rounds."""
 
     def declarations(self) -> list[str]: ...
 
@@ -235,7 +235,7 @@ def _emit(layout: Layout, streams: int, architecture: str) -> tuple[_Emitter, st
 def _message(
     emitter: _Emitter, layout: Layout, block: int
 ) -> tuple[list[_Value], dict[int, _Value]]:
-    """The block's four groups of words, and the uniform parts of those whose first half is uniform."""
+    """The block's groups of words, and the uniform parts of those whose first half is uniform."""
     message: list[_Value] = []
     early: dict[int, _Value] = {}
     for group in range(BLOCK_WORDS // _GROUP):
@@ -276,7 +276,7 @@ def _compress(
 
 
 def _last_word(emitter: _Emitter, working: _State, start: _State) -> _State:
-    """After 62 rounds f is the e of round 61, which two rounds later is h: the last two are saved."""
+    """After 62 rounds f is the e of round 61, and two rounds later would be h."""
     abef, _ = working
     h = emitter.shuffle(abef, abef, 0, 0, 0, 0)
     return _State(start.first, emitter.add(h, start.second))

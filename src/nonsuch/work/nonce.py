@@ -1,12 +1,12 @@
 """How a nonce is written into the bytes that are hashed.
 
-An encoding is a small frozen value with two members: `count`, how many nonces it can write (they are
-0 up to, not including, `count`), and `encode(nonce) -> bytes`. Encodings do not know where in the
-preimage they stand; `Puzzle` does.
+An encoding is a small frozen value with two members: `count`, how many nonces it can write (they
+are 0 up to, not including, `count`), and `encode(nonce) -> bytes`. Encodings do not know where in
+the preimage they stand; `Puzzle` does.
 
 `Decimal` and `Raw` are *positional*: adding to a nonce adds to some digits of its encoding. That is
-what lets the generated kernel walk them from tables. `SquareDifference` is not, and is searched with
-`hashlib`.
+what lets the generated kernel walk them from tables. `SquareDifference` is not, and is searched
+with `hashlib`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The puzzles that programs already agree on, each a preset of the same `Puzzle`.
 
-| preset      | preimage                              | hash    | nonce            | rank            |
-|-------------|---------------------------------------|---------|------------------|-----------------|
-| plain       | message, nonce                        | sha256  | decimal          | big-endian      |
-| liteminer   | message, one space, nonce             | sha256  | decimal          | first 64 bits   |
-| race        | transaction, nonce                    | sha256  | decimal          | big-endian      |
-| gossip      | data, 32 bytes of parent hash, nonce  | sha256  | 8 bytes, big     | big-endian      |
-| coordinator | 108-byte header, nonce at 104         | sha256d | 4 bytes, little  | big-endian      |
-| bitcoin     | 80-byte header, nonce at 76           | sha256d | 4 bytes, little  | little-endian   |
-| peer        | nonce**2 - previous proof**2          | sha256  | square difference| big-endian      |
+| preset      | preimage                             | hash    | nonce             | rank          |
+|-------------|--------------------------------------|---------|-------------------|---------------|
+| plain       | message, nonce                       | sha256  | decimal           | big-endian    |
+| liteminer   | message, one space, nonce            | sha256  | decimal           | first 64 bits |
+| race        | transaction, nonce                   | sha256  | decimal           | big-endian    |
+| gossip      | data, 32 bytes of parent hash, nonce | sha256  | 8 bytes, big      | big-endian    |
+| coordinator | 108-byte header, nonce at 104        | sha256d | 4 bytes, little   | big-endian    |
+| bitcoin     | 80-byte header, nonce at 76          | sha256d | 4 bytes, little   | little-endian |
+| peer        | nonce**2 - previous proof**2         | sha256  | square difference | big-endian    |
 
 A `Preset` builds a puzzle from one message, as a command line or a job has it, and knows the target
 that its network asks for. Sources: LiteMiner (a course project in Go), COM-402 homework 9 (gossip),

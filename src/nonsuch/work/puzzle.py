@@ -9,8 +9,8 @@ bits of a digest: such a puzzle has `rank_bits=64`, and its ranks have their oth
 Every rank therefore lives on the same 256-bit scale, and targets, work and difficulty mean the same
 for all puzzles. `compared` gives the short number that such a network puts on its wire.
 
-Everything here goes through `hashlib`. The generated kernel is only ever a *hint* where to look: what
-it finds is rehashed by these methods before anyone hears of it.
+Everything here goes through `hashlib`. The generated kernel is only ever a *hint* where to look:
+what it finds is rehashed by these methods before anyone hears of it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ DIGEST_BITS = 256
 class Puzzle:
     """What is to be solved. Frozen and hashable; two equal puzzles have the same proofs.
 
-    `prefix` and `suffix` are the bytes before and after the nonce, of any length. `hash` is "sha256"
-    or "sha256d" (twice), `order` the byte order in which a digest is read as a number, and
+    `prefix` and `suffix` are the bytes before and after the nonce, of any length. `hash` is
+    "sha256" or "sha256d" (twice), `order` the byte order in which a digest is read as a number, and
     `rank_bits` (1 to 256) how many of that number's leading bits count.
     """
 
@@ -71,7 +71,7 @@ class Puzzle:
         return self.rank(digest) >> DIGEST_BITS - self.rank_bits
 
     def prove(self, nonce: int) -> Proof:
-        """Hash this nonce, and call the result a proof; whether it is good enough is for targets."""
+        """Hash this nonce and call the result a proof; targets say whether it is good enough."""
         return Proof(self, nonce, self.digest(nonce))
 
 

@@ -1,18 +1,18 @@
 """A set of integers kept as ranges: which nonces of a job are done, which are free to lease.
 
-A job may have 2**64 nonces or more, so nobody holds them one by one. But they are leased, scanned and
-returned in runs, and runs that touch grow together: the state of a whole job is a handful of ranges
-however long it has been going, about one for every shard that is out.
+A job may have 2**64 nonces or more, so nobody holds them one by one. But they are leased, scanned
+and returned in runs, and runs that touch grow together: the state of a whole job is a handful of
+ranges however long it has been going, about one for every shard that is out.
 
 **Invariants.** Ranges are half-open, `range(start, stop)`, as everywhere in this package. They are
 ascending, none is empty, and between two neighbours at least one number is missing: ranges that
-overlap or only touch are merged at once. So one set of numbers has exactly one form, and two sets are
-equal when their lists are.
+overlap or only touch are merged at once. So one set of numbers has exactly one form, and two sets
+are equal when their lists are.
 
-**Storage.** Two sorted lists side by side, `_starts[i]` and `_stops[i]`. Because ranges do not touch,
-both lists ascend strictly, and `bisect` on the one or the other finds the ranges that a question
-concerns; a change then replaces one slice of each list. Nothing is a tree: the slice assignment
-moves the pointers behind it in one `memmove`, which at thousands of ranges is cheaper than any node.
+**Storage.** Two sorted lists side by side, `_starts[i]` and `_stops[i]`. Because ranges do not
+touch, both lists ascend strictly, and `bisect` on the one or the other finds the ranges that a
+question concerns; a change then replaces one slice of each list. No tree: the slice assignment
+moves the pointers behind it in one `memmove`, at thousands of ranges cheaper than any node.
 
 **Cost**, with n ranges of which k are concerned: a question is O(log n), a change O(log n + k) and
 that one move. No cost depends on how many numbers there are. Numbers may be of any size and sign;
@@ -32,7 +32,7 @@ class RangeSet:
     """A mutable set of integers, made from ranges and given back as ranges, ascending.
 
     Every method that takes a range takes `start, stop` and raises `ValueError` where start is above
-    stop. An empty range (start equal to stop) adds and removes nothing, has no gaps, and is covered.
+    stop. An empty range (start equal to stop) adds and removes nothing, has no gaps, is covered.
     """
 
     __slots__ = ("_starts", "_stops")
@@ -47,8 +47,9 @@ class RangeSet:
             self.add(each.start, each.stop)
 
     def add(self, start: int, stop: int) -> None:
-        """Put every number of [start, stop) into the set. O(log n + k), k ranges merged into one."""
-        if _is_empty(start, stop):
+        """Put every number of [start, stop) into the set. O(log n + k), k ranges merged."""
+        _check(start, stop)
+        if start == stop:
             return
         first = bisect_left(self._stops, start)  # the first that ends at start or after it: touches
         last = bisect_right(self._starts, stop)  # past the last that begins at stop or before it
@@ -60,7 +61,8 @@ class RangeSet:
 
     def remove(self, start: int, stop: int) -> None:
         """Take every number of [start, stop) out, if it is in. O(log n + k), k ranges cut."""
-        if _is_empty(start, stop):
+        _check(start, stop)
+        if start == stop:
             return
         first = bisect_right(self._stops, start)  # the first with a number at start or after it
         last = bisect_left(self._starts, stop)  # past the last with a number before stop
@@ -87,28 +89,34 @@ class RangeSet:
 
     def covers(self, start: int, stop: int) -> bool:
         """Whether every number of [start, stop) is in the set. O(log n)."""
-        if _is_empty(start, stop):
+        _check(start, stop)
+        if start == stop:
             return True
         found = self._find(start)
-        return found < len(self._starts) and self._starts[found] <= start and stop <= self._stops[found]
+        return (
+            found < len(self._starts)
+            and self._starts[found] <= start
+            and stop <= self._stops[found]
+        )
 
     def gaps(self, start: int, stop: int) -> Iterator[range]:
         """The ranges of [start, stop) that are not in the set, ascending. O(log n) each.
 
         The set may be changed between one gap and the next: each is looked up when it is asked for.
         """
-        _is_empty(start, stop)  # refuses a wrong range now, not when the first gap is asked for
+        _check(start, stop)  # now, not when the first gap is asked for
         return self._gaps(start, stop)
 
     def _gaps(self, start: int, stop: int) -> Iterator[range]:
         while start < stop:
             found = self._find(start)
-            if found == len(self._starts):
-                yield range(start, stop)
-                return
-            if start < self._starts[found]:
-                yield range(start, min(stop, self._starts[found]))
-            start = self._stops[found]
+            begins = self._starts[found] if found < len(self._starts) else stop
+            if begins <= start:
+                start = self._stops[found]
+            else:
+                end = min(begins, stop)
+                yield range(start, end)
+                start = end
 
     def _find(self, number: int) -> int:
         """The index of the first range that ends above `number`; it may begin above it too."""
@@ -141,13 +149,10 @@ class RangeSet:
             return NotImplemented
         return self._starts == other._starts and self._stops == other._stops
 
-    __hash__ = None  # type: ignore[assignment]  # it can change
-
     def __repr__(self) -> str:
         return f"RangeSet({list(self)})"
 
 
-def _is_empty(start: int, stop: int) -> bool:
+def _check(start: int, stop: int) -> None:
     if start > stop:
-        raise ValueError(f"a range must not end before it starts: [{start}, {stop})")
-    return start == stop
+        raise ValueError(f"a range ends at its start or after it; [{start}, {stop}) does not")

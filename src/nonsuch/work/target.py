@@ -1,8 +1,9 @@
 """A target: how low a digest must rank to be a proof.
 
-A digest read as a 256-bit number is a proof when it is *not greater* than the target; equal is enough.
-`Target.admits` is the one predicate in the whole package that compares a rank with a threshold, so
-there is one place where `<=` could be wrong, and its tests stand at `target` and `target + 1`.
+A digest read as a 256-bit number is a proof when it is *not greater* than the target; equal is
+enough. `Target.admits` is the one predicate in the whole package that compares a rank with a
+threshold, so there is one place where `<=` could be wrong, and its tests stand at `target` and
+`target + 1`.
 
 People write the same number in five ways, and all of them meet here:
 
@@ -69,11 +70,11 @@ class Target:
         if not 0 <= bits <= 0xFFFFFFFF:
             raise LocalError(f"compact bits are 32 bits; {bits:#x} does not fit")
         size, mantissa = bits >> 24, bits & _MANTISSA_BITS
-        if mantissa and bits & _SIGN_BIT:
-            raise LocalError(f"compact bits {bits:#010x} encode a negative target")
         value = mantissa << 8 * (size - 3) if size > 3 else mantissa >> 8 * (3 - size)
         if value == 0:
             raise LocalError(f"compact bits {bits:#010x} encode a target of zero")
+        if bits & _SIGN_BIT:
+            raise LocalError(f"compact bits {bits:#010x} encode a negative target")
         if value > TARGET_MAX:
             raise LocalError(f"compact bits {bits:#010x} encode a target above 2**256 - 1")
         return cls(value)
@@ -99,7 +100,7 @@ class Target:
 
     @classmethod
     def from_difficulty(cls, difficulty: float | Fraction) -> Target:
-        """The target `DIFFICULTY_ONE / difficulty`, rounded down. `difficulty` is above 0, finite."""
+        """The target `DIFFICULTY_ONE / difficulty`, rounded down, for a finite one above 0."""
         try:
             exact = Fraction(difficulty)
         except (ValueError, OverflowError):
