@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["KernelUnavailable", "LocalError", "NonsuchError", "RemoteError"]
+__all__ = ["KernelUnavailable", "LocalError", "NonsuchError", "RemoteError", "shown"]
 
 
 class NonsuchError(Exception):
@@ -33,3 +33,14 @@ class RemoteError(NonsuchError):
     """A peer broke the protocol. `cost` is what the offence takes from the peer's budget."""
 
     cost: ClassVar[int] = 100
+
+
+SHOWN_BITS_MAX = 288
+"""A longer number is told by its size; from 4,300 digits on Python would refuse to print it."""
+
+
+def shown(value: int) -> str:
+    """A number as a message can show it."""
+    if value.bit_length() <= SHOWN_BITS_MAX:
+        return str(value)
+    return f"a {'negative ' if value < 0 else ''}number of {value.bit_length()} bits"

@@ -71,7 +71,7 @@ KERNEL_WORTH_NONCES = 150_000
 CANDIDATES_EXPECTED = 32
 """How many candidates the first limit aims at; that it has none at all has odds of 1 in 10**13."""
 
-CANDIDATES_SAMPLE = 2**22
+CANDIDATES_SAMPLE = 2**14
 """The first limit is set for this many nonces at most, so that a best-so-far appears at once."""
 
 _FIRST_STRIPE = {KernelScanner: 262_144, HashlibScanner: 8_192}
@@ -182,7 +182,10 @@ def search(
 
 
 class Searcher:
-    """One search. `run` it once; `snapshot` may be called from other threads meanwhile."""
+    """One search. `run` it once; `snapshot` may be called from other threads meanwhile.
+
+    Takes what `search` takes, and from how many nonces of one width on a kernel is worth it.
+    """
 
     def __init__(
         self,
@@ -192,18 +195,19 @@ class Searcher:
         *,
         threads: int | None = None,
         halt: Halt | None = None,
+        kernel_worth_nonces: int = KERNEL_WORTH_NONCES,
     ) -> None:
         _check_range(puzzle, nonces)
         self._puzzle = puzzle
         self._goal = goal
         self._start = nonces.start
         self._stop = max(nonces.start, nonces.stop)
-        self._segments = _segments(puzzle, self._start, self._stop)
+        self._segments = _segments(puzzle, self._start, self._stop, kernel_worth_nonces)
         kernels = any(segment.field for segment in self._segments)
         # hashlib holds the interpreter lock for short messages: more threads would only quarrel.
         self._threads = _check_threads(threads) if kernels else 1
         self._halt = Halt(halt)
-        self._first_limit = _first_limit(self._stop - self._start)
+        self._first_limit = self._initial_limit()
 
         self._lock = threading.Lock()
         self._next = self._start
@@ -363,6 +367,12 @@ class Searcher:
 
     # What threads tell each other.
 
+    def _initial_limit(self) -> int:
+        """A leading word that some dozens of nonces will not exceed."""
+        sample = max(1, min(self._stop - self._start, CANDIDATES_SAMPLE))
+        limit = min(NO_LIMIT, (CANDIDATES_EXPECTED << WORD_BITS) // sample)
+        return self._leading_word(limit << DIGEST_BITS - WORD_BITS)
+
     def _limit(self, stripe: _Stripe) -> int:
         """The leading word that a nonce of this stripe must not exceed to matter, from here on."""
         best, limit = self._best, self._first_limit
@@ -412,19 +422,14 @@ def _check_threads(threads: int | None) -> int:
     return threads
 
 
-def _first_limit(nonces: int) -> int:
-    sample = max(1, min(nonces, CANDIDATES_SAMPLE))
-    return min(NO_LIMIT, (CANDIDATES_EXPECTED << WORD_BITS) // sample)
-
-
-def _segments(puzzle: Puzzle, start: int, stop: int) -> list[_Segment]:
+def _segments(puzzle: Puzzle, start: int, stop: int, worth_nonces: int) -> list[_Segment]:
     """The range cut where the width of the nonce changes, each part with its way to be searched."""
     segments: list[_Segment] = []
     position = start
     while position < stop:
         width, end = _width_at(puzzle, position)
         end = min(end, stop)
-        field = _field(puzzle, width) if end - position >= KERNEL_WORTH_NONCES else None
+        field = _field(puzzle, width) if end - position >= worth_nonces else None
         if field is None and segments and segments[-1].field is None:
             position = segments.pop().start
         segments.append(_Segment(position, end, field))

@@ -101,8 +101,10 @@ class _Emitter:
 
 
 def _operation_name(template: str) -> str:
-    words = template.replace("(", " ").split()
-    return words[2].removeprefix("@") if words[0] == "call" else words[0]
+    """`llvm.x86.sha256msg1` for a call of it, `add` for an addition."""
+    if "@" in template:
+        return template.split("@")[1].split("(")[0]
+    return template.split()[0]
 
 
 def _constant(words: Sequence[int]) -> _Value:

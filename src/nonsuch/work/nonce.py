@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nonsuch.errors import LocalError
+from nonsuch.errors import LocalError, shown
 
 __all__ = ["NONCE_COUNT_MAX", "RAW_SIZE_MAX", "Decimal", "NonceEncoding", "Raw", "SquareDifference"]
 
@@ -94,4 +94,6 @@ NonceEncoding = Decimal | Raw | SquareDifference
 
 def _check_nonce(nonce: int, count: int) -> None:
     if not 0 <= nonce < count:
-        raise LocalError(f"nonce {nonce} is outside [0, {count - 1}], all that its field can hold")
+        raise LocalError(
+            f"nonce {shown(nonce)} is outside [0, {count - 1}], all that its field can hold"
+        )

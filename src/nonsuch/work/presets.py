@@ -45,6 +45,7 @@ PEER_TARGET = Target.from_zero_digits(2)
 PEER_GENESIS_PROOF = 100
 
 PARENT_SIZE = 32
+PROOF_DIGITS_MAX = 20
 HEADER_NONCE_SIZE = 4
 BITCOIN_HEADER_SIZE = 80
 BITCOIN_BITS_OFFSET = 72
@@ -131,13 +132,21 @@ def _coordinator_target(header: bytes) -> Target:
 
 
 def _peer_from_text(message: bytes) -> Puzzle:
-    try:
-        return peer(int(message))
-    except ValueError:
+    if not message.isdigit() or len(message) > PROOF_DIGITS_MAX:
         raise LocalError(
             f"the peer preset's message is the previous proof, a whole number such as"
             f" {PEER_GENESIS_PROOF}; {message[:40]!r} is not"
-        ) from None
+        )
+    return peer(int(message))
+
+
+def _gossip_from_parts(message: bytes) -> Puzzle:
+    if len(message) < PARENT_SIZE:
+        raise LocalError(
+            f"the gossip preset's message is the data followed by the parent's {PARENT_SIZE}-byte"
+            f" hash (zeros for genesis); this one has {len(message)} bytes (try --hex)"
+        )
+    return gossip(message[:-PARENT_SIZE], message[-PARENT_SIZE:])
 
 
 _ALL = (
@@ -147,7 +156,7 @@ _ALL = (
     Preset(
         "gossip",
         "data and 32-byte parent, then 8 big-endian nonce bytes; target 2**235",
-        lambda message: Puzzle(prefix=message, nonce=Raw(8, "big")),
+        _gossip_from_parts,
         lambda _: GOSSIP_TARGET,
     ),
     Preset(

@@ -25,7 +25,8 @@ from nonsuch.work.target import Target
 
 __all__ = ["Proof", "Puzzle"]
 
-DIGEST_BITS = 256
+DIGEST_SIZE = 32
+DIGEST_BITS = 8 * DIGEST_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,12 @@ class Puzzle:
         return hashlib.sha256(digest).digest() if self.hash == "sha256d" else digest
 
     def rank(self, digest: bytes) -> int:
-        """The digest as a number on the 256-bit scale, bits that do not count cleared."""
+        """The digest as a number on the 256-bit scale, bits that do not count cleared.
+
+        Raises `LocalError` unless the digest has 32 bytes.
+        """
+        if len(digest) != DIGEST_SIZE:
+            raise LocalError(f"a digest has {DIGEST_SIZE} bytes, not {len(digest)}")
         dropped = DIGEST_BITS - self.rank_bits
         return int.from_bytes(digest, self.order) >> dropped << dropped
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nonsuch.errors import LocalError
+from nonsuch.errors import LocalError, shown
 
 __all__ = ["DIFFICULTY_ONE", "TARGET_MAX", "ZERO_DIGITS_MAX", "Target"]
 
@@ -32,6 +32,11 @@ DIFFICULTY_ONE = 0xFFFF << 208
 
 ZERO_DIGITS_MAX = 63
 """Sixty-four zero hex digits would be a target of zero, which nothing is known to meet."""
+
+WORK_MAX = 2**255
+"""The work of the hardest target, 1."""
+
+_BITS_HINT = "a usable one is 1d00ffff, difficulty 1"
 
 _MANTISSA_BITS = 0x007FFFFF
 _SIGN_BIT = 0x00800000
@@ -51,7 +56,7 @@ class Target:
             raise LocalError(f"a target is a whole number, not {self.value!r}")
         if not 1 <= self.value <= TARGET_MAX:
             raise LocalError(
-                f"a target must lie between 1 and 2**256 - 1; {_shorten(self.value)} does not"
+                f"a target must lie between 1 and 2**256 - 1; {shown(self.value)} does not"
             )
 
     def admits(self, rank: int) -> bool:
@@ -68,15 +73,17 @@ class Target:
         Bitcoin's `CheckProofOfWork` refuses too.
         """
         if not 0 <= bits <= 0xFFFFFFFF:
-            raise LocalError(f"compact bits are 32 bits; {bits:#x} does not fit")
+            raise LocalError(f"compact bits are 32 bits; {shown(bits)} does not fit")
         size, mantissa = bits >> 24, bits & _MANTISSA_BITS
         value = mantissa << 8 * (size - 3) if size > 3 else mantissa >> 8 * (3 - size)
         if value == 0:
-            raise LocalError(f"compact bits {bits:#010x} encode a target of zero")
+            raise LocalError(f"compact bits {bits:#010x} encode a target of zero; {_BITS_HINT}")
         if bits & _SIGN_BIT:
-            raise LocalError(f"compact bits {bits:#010x} encode a negative target")
+            raise LocalError(f"compact bits {bits:#010x} encode a negative target; {_BITS_HINT}")
         if value > TARGET_MAX:
-            raise LocalError(f"compact bits {bits:#010x} encode a target above 2**256 - 1")
+            raise LocalError(
+                f"compact bits {bits:#010x} encode a target above 2**256 - 1; {_BITS_HINT}"
+            )
         return cls(value)
 
     @property
@@ -94,7 +101,8 @@ class Target:
         """The target that a hash meets when its hex form begins with `digits` zeros, 0 to 63."""
         if not 0 <= digits <= ZERO_DIGITS_MAX:
             raise LocalError(
-                f"leading zero digits must lie between 0 and {ZERO_DIGITS_MAX}; {digits} does not"
+                f"leading zero digits must lie between 0 and {ZERO_DIGITS_MAX};"
+                f" {shown(digits)} does not"
             )
         return cls((1 << 256 - 4 * digits) - 1)
 
@@ -105,15 +113,17 @@ class Target:
             exact = Fraction(difficulty)
         except (ValueError, OverflowError):
             raise LocalError(f"a difficulty is a finite number, not {difficulty}") from None
-        if exact <= 0:
-            raise LocalError(f"a difficulty is above zero; {difficulty} is not")
+        if not 0 < exact <= DIFFICULTY_ONE:
+            raise LocalError("a difficulty is above 0 and at most 2**224; this one is not")
         return cls(min(TARGET_MAX, int(DIFFICULTY_ONE / exact)))
 
     @classmethod
     def from_work(cls, hashes: int) -> Target:
         """The target that takes `hashes` tries on average; `hashes` is 1 or more."""
-        if hashes < 1:
-            raise LocalError(f"expected work is one hash or more; {hashes} is not")
+        if not 1 <= hashes <= WORK_MAX:
+            raise LocalError(
+                f"expected work is 1 to 2**255 hashes; {shown(hashes)} is not: no target is harder"
+            )
         return cls(2**256 // hashes - 1)
 
     @property
@@ -128,8 +138,3 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.value:064x}"
-
-
-def _shorten(value: int) -> str:
-    """A number as a message can show it: an absurdly long one is told by its size instead."""
-    return str(value) if value.bit_length() <= 288 else f"a number of {value.bit_length()} bits"

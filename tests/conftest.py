@@ -1,0 +1,17 @@
+"""What all tests share: a cache of their own, so that none reads or writes the user's."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for the whole run: all its processes compile a layout once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    patch = pytest.MonkeyPatch()
+    patch.setenv("NONSUCH_CACHE", str(shared / "nonsuch-cache"))
+    yield
+    patch.undo()
