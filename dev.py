@@ -195,9 +195,9 @@ def why_begin_again(environment: Environment) -> str:
     for name, value in wanted_stamp(environment).items():
         if found.get(name, value) != value:
             return f"its {name} changed"
-    if not environment.program("nonsuch").exists() or not can_install(environment):
-        return "parts of it are gone"
-    return ""
+    if not environment.program("nonsuch").exists():
+        return "its nonsuch is gone"
+    return "" if can_install(environment) else "it has no pip to add packages with"
 
 
 def can_install(environment: Environment) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nonsuch.errors import KernelUnavailable
-from nonsuch.search.layout import BLOCKS_MAX, ROW_WORDS, Field
+from nonsuch.search.layout import BLOCKS_MAX, PREFIX_BYTES_MAX, ROW_WORDS, Field
 from nonsuch.search.sha256 import INITIAL_STATE, compress_words, pad
 from nonsuch.work import presets
 from nonsuch.work.nonce import Decimal, Raw
@@ -86,6 +86,7 @@ def test_messages_of_one_length_share_their_layout(one: bytes, other: bytes) -> 
         (presets.peer(100), 9, "SquareDifference"),
         (presets.plain(b""), 4, "too few"),
         (Puzzle(nonce=Raw(2, "big")), 2, "too few"),
+        (presets.plain(bytes(PREFIX_BYTES_MAX + 1)), 9, "before the nonce"),
         (Puzzle(suffix=bytes(64 * BLOCKS_MAX)), 9, "after the nonce"),
     ],
 )

@@ -42,6 +42,7 @@ __all__ = [
     "calibration",
     "compiled",
     "feature_groups",
+    "host_processor",
 ]
 
 FEATURES_VARIABLE = "NONSUCH_CPU_FEATURES"
@@ -146,8 +147,12 @@ def _present_groups() -> tuple[str, ...]:
     return tuple(group for group, names in needed.items() if names <= features)
 
 
-def _processor(groups: Sequence[str]) -> native.Processor:
-    """The host, less the groups that are not to be used. (An AVX-512 host still has AVX2.)"""
+def host_processor() -> native.Processor:
+    """The host, less the groups that are not to be used. (An AVX-512 host still has AVX2.)
+
+    Raises as `feature_groups` does.
+    """
+    groups = feature_groups()
     named = [f"+{feature}" for feature in sorted(native.host_features())]
     if tuple(groups) == ("sse2",):
         named.append("-sse3")
@@ -172,7 +177,7 @@ COMPILED_MAX = 256
 
 def compiled(layout: Layout, backend: Backend) -> native.Compiled:
     """The scan function for a layout; made once, whoever asks for it first."""
-    processor = _processor(feature_groups())
+    processor = host_processor()
     key = layout, backend, processor
     if (known := _compiled.get(key)) is not None:
         return known  # Without waiting for a compilation of another layout.
@@ -206,7 +211,7 @@ def best_backend(layout: Layout) -> Backend:
 def calibration(double: bool) -> Calibration:
     """The rates on single or double SHA-256, from memory, from the cache, or measured now."""
     with _calibrating:
-        return _calibration(double, _processor(feature_groups()))
+        return _calibration(double, host_processor())
 
 
 _calibrating = threading.Lock()

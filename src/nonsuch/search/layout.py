@@ -55,6 +55,9 @@ BLOCKS_MAX = 3
 Compile time grows with each (0.1 to 0.3 s); a longer suffix is searched with hashlib.
 """
 
+PREFIX_BYTES_MAX = 512 * 1024
+"""Hashing the prefix to a midstate is done in Python, at some 300 KB a second, once a search."""
+
 ROW_WORDS = 2
 """A row's digits are at most four adjacent bytes, which touch at most two words."""
 
@@ -150,6 +153,11 @@ class Field:
         if not isinstance(self.puzzle.nonce, Decimal | Raw):
             raise KernelUnavailable(
                 f"a {type(self.puzzle.nonce).__name__} nonce has no digits that a kernel could walk"
+            )
+        if len(self.puzzle.prefix) > PREFIX_BYTES_MAX:
+            raise KernelUnavailable(
+                f"the {len(self.puzzle.prefix)} bytes before the nonce are more than"
+                f" {PREFIX_BYTES_MAX}, for which a kernel is prepared"
             )
         if self.width < self.radix.lane_places + 1:
             raise KernelUnavailable(f"nonces {self.width} wide are too few to be worth a kernel")

@@ -26,9 +26,9 @@ __all__ = [
     "Processor",
     "Scan",
     "architecture",
-    "assembly",
     "compile_module",
     "compiler_version",
+    "cross_assembly",
     "cross_compile",
     "host_features",
     "host_model",
@@ -120,12 +120,6 @@ def _emit_object(ir: str, processor: Processor) -> bytes:
     return _host_machine(processor).emit_object(module)
 
 
-def assembly(ir: str, processor: Processor) -> str:
-    """The module as the host's assembly, for people and for counting instructions."""
-    module = _binding().parse_assembly(ir)
-    return _host_machine(processor).emit_assembly(module)
-
-
 def _load(code: bytes, processor: Processor, *, from_disk: bool) -> Compiled:
     binding = _binding()
     engine = binding.create_mcjit_compiler(
@@ -171,13 +165,23 @@ def _machine(target: _Target, processor: Processor, *, jit: bool) -> _TargetMach
     )
 
 
-def cross_compile(ir: str, triple: str, processor: Processor) -> tuple[bytes, str]:
-    """The module as an object and as assembly for another kind of machine, to be inspected."""
+def cross_compile(ir: str, triple: str, processor: Processor) -> bytes:
+    """The module as an object for another kind of machine, to be inspected or run there."""
+    machine, module = _abroad(ir, triple, processor)
+    return machine.emit_object(module)
+
+
+def cross_assembly(ir: str, triple: str, processor: Processor) -> str:
+    """The same as assembly, for people and for counting instructions."""
+    machine, module = _abroad(ir, triple, processor)
+    return machine.emit_assembly(module)
+
+
+def _abroad(ir: str, triple: str, processor: Processor) -> tuple[_TargetMachine, object]:
     binding = _binding()
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
-    machine = _machine(binding.Target.from_triple(triple), processor, jit=False)
     module = binding.parse_assembly(ir)
     module.triple = triple
     module.verify()
-    return machine.emit_object(module), machine.emit_assembly(module)
+    return _machine(binding.Target.from_triple(triple), processor, jit=False), module

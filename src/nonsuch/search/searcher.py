@@ -203,9 +203,10 @@ class Searcher:
         self._start = nonces.start
         self._stop = max(nonces.start, nonces.stop)
         self._segments = _segments(puzzle, self._start, self._stop, kernel_worth_nonces)
+        asked = _check_threads(threads)
         kernels = any(segment.field for segment in self._segments)
         # hashlib holds the interpreter lock for short messages: more threads would only quarrel.
-        self._threads = _check_threads(threads) if kernels else 1
+        self._threads = asked if kernels else 1
         self._halt = Halt(halt)
         self._first_limit = self._initial_limit()
 
@@ -348,10 +349,10 @@ class Searcher:
         """Have the next segment's code compiled while this one is being searched."""
         field = next((s.field for s in self._segments[self._segment + 1 :]), None)
         if field is not None:
+            # Not a daemon: an interpreter that exits under a running compiler would crash.
             threading.Thread(
                 target=lambda: compiled(field.layout, best_backend(field.layout)),
                 name="nonsuch-compile",
-                daemon=True,
             ).start()
 
     def _stripe_stop(self, segment: _Segment) -> int:
