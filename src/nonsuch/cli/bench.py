@@ -10,6 +10,7 @@ from rich.table import Table
 
 from nonsuch import LocalError
 from nonsuch.cli import options
+from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.terminal import errors, format_rate, output
 from nonsuch.search.measure import CASES, Comparison, compare
 
@@ -25,17 +26,25 @@ def bench(
         typer.Option("--preset", "-p", metavar="NAME", help="Measure this preset only."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="How long each single run takes.")
+        float, typer.Option("--seconds", metavar="S", help="How long each single run takes.")
     ] = 0.3,
     rounds: Annotated[
-        int, typer.Option("--rounds", help="How many runs the medians are taken of.")
+        int, typer.Option("--rounds", metavar="N", help="How many runs the medians are taken of.")
     ] = 3,
     threads: Annotated[
-        int, typer.Option("--threads", "-t", help="Threads of the search; the loops have one.")
+        int,
+        typer.Option(
+            "--threads", "-t", metavar="N", help="Threads of the search; the loops have one."
+        ),
     ] = 1,
     json: options.Json = False,
 ) -> int:
-    """Measure the search of each preset against a hashlib loop, in turn, and print medians."""
+    """Measure the search against a loop with hashlib.
+
+    Each preset in turn; what is printed are the medians of all runs. The loop with a copied
+    midstate hashes the message once and copies that state for each nonce.
+    """
+    check_threads(threads)
     if preset is not None and preset not in CASES:
         raise LocalError(
             f"there is nothing to measure for {preset!r}; choose from {', '.join(CASES)}"
@@ -57,7 +66,7 @@ def bench(
 
 
 def _table(measured: dict[str, Comparison]) -> Table:
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("preset")
     for heading in ("search", "hashlib", "ratio", "copied midstate", "ratio "):
         table.add_column(heading, justify="right")

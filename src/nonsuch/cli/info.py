@@ -35,10 +35,11 @@ class _Info(msgspec.Struct):
 
 
 def info(json: options.Json = False) -> int:
-    """Show the processor, its back ends and their measured rates, or why there is no kernel.
+    """Show which code searches here, and how fast it is.
 
-    The first call on a machine measures, which takes a second or two. NONSUCH_CPU_FEATURES
-    restricts what is used, NONSUCH_CACHE says where results are kept.
+    Where no kernel can be generated, it says why. The first call on a machine measures, which takes
+    a second or two. NONSUCH_CPU_FEATURES restricts what is used, NONSUCH_CACHE says where results
+    are kept.
     """
     facts = _gather()
     if json:

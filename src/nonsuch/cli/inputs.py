@@ -10,14 +10,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nonsuch import LocalError, Target
+from nonsuch.errors import shown
+from nonsuch.search.searcher import THREADS_MAX
 from nonsuch.work.presets import PRESETS, Preset
 
-__all__ = ["MESSAGE_BYTES_MAX", "chosen_target", "parse_number", "read_message", "read_preset"]
+__all__ = [
+    "MESSAGE_BYTES_MAX",
+    "check_threads",
+    "chosen_target",
+    "parse_nonce",
+    "parse_number",
+    "read_message",
+    "read_preset",
+]
 
 MESSAGE_BYTES_MAX = 64 * 2**20
 """A longer message is more likely a wrong file than something to be hashed a billion times."""
 
 _NUMBER_DIGITS_MAX = 100
+_NO_MESSAGE = "no message: give one as an argument, with --file, or on standard input"
 _POWER = re.compile(r"(\d{1,3})(?:\*\*|\^)(\d{1,4})")
 
 
@@ -38,6 +49,22 @@ def parse_number(text: str, what: str) -> int:
     )
 
 
+def parse_nonce(text: str, what: str, count: int) -> int:
+    """A nonce of a field that holds `count` of them."""
+    nonce = parse_number(text, what)
+    if not 0 <= nonce < count:
+        raise LocalError(f"{what} is a nonce, here from 0 to {count - 1}; {shown(nonce)} is not")
+    return nonce
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that no search takes, even where this one would need only one."""
+    if threads is not None and not 1 <= threads <= THREADS_MAX:
+        raise LocalError(
+            f"--threads must lie between 1 and {THREADS_MAX}; {shown(threads)} does not"
+        )
+
+
 def read_preset(name: str) -> Preset:
     """The preset of this name."""
     if name not in PRESETS:
@@ -51,7 +78,8 @@ def read_message(
     """The message from the argument, a file, or standard input.
 
     Text must be UTF-8; from a file or standard input, its last line ending is dropped.
-    `hexadecimal` decodes hex digits, `binary` takes the bytes as they are.
+    `hexadecimal` decodes hex digits, `binary` takes the bytes as they are. Standard input that
+    nobody asked for and that holds nothing is a message forgotten, not an empty one.
     """
     if hexadecimal and binary:
         raise LocalError("--hex and --binary exclude each other")
@@ -64,6 +92,8 @@ def read_message(
             _from_hex(content, "the message") if hexadecimal else _as_text(content, "the message")
         )
     content, source = _read_source(file)
+    if not content and message is None and file is None:
+        raise LocalError(_NO_MESSAGE + '; "" is an empty one')
     if hexadecimal:
         return _from_hex(content, source)
     if binary:
@@ -72,15 +102,16 @@ def read_message(
 
 
 def _read_source(file: Path | None) -> tuple[bytes, str]:
-    if file is not None:
-        try:
+    source = "standard input" if file is None else str(file)
+    try:
+        if file is not None:
             with file.open("rb") as stream:
-                return _read_bounded(stream, str(file)), str(file)
-        except OSError as error:
-            raise LocalError(f"cannot read {file}: {error.strerror or error}") from error
-    if sys.stdin is None or sys.stdin.isatty():
-        raise LocalError("no message: give one as an argument, with --file, or on standard input")
-    return _read_bounded(sys.stdin.buffer, "standard input"), "standard input"
+                return _read_bounded(stream, source), source
+        if sys.stdin is None or sys.stdin.isatty():
+            raise LocalError(_NO_MESSAGE)
+        return _read_bounded(sys.stdin.buffer, source), source
+    except OSError as error:
+        raise LocalError(f"cannot read {source}: {error.strerror or error}") from error
 
 
 def _read_bounded(stream: BinaryIO, source: str) -> bytes:

@@ -1,7 +1,9 @@
 """`nonsuch`: the commands put together, and the one place where errors become exit codes.
 
-0    done                       1    done, and the answer is no (not found, not valid)
-2    the request made no sense  130  stopped by Ctrl-C (143 by a termination signal)
+0    done
+1    done, and the answer is no: not found, not valid; or nobody reads the output any more
+2    the request made no sense, or the output cannot be written; one line says why
+130  stopped by Ctrl-C (143 by a termination signal)
 """
 
 from __future__ import annotations
@@ -15,21 +17,24 @@ import typer
 
 from nonsuch import LocalError, __version__
 from nonsuch.cli import bench, info, solve, verify
+from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
 __all__ = ["app", "main"]
 
+EXIT_UNREAD = 1
 EXIT_BAD_INPUT = 2
 
 app = typer.Typer(
     name="nonsuch",
     help="Distributed proof of work: find the nonce such that…",
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help reflows to any width
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("solve")(solve.solve)
-app.command("verify")(verify.verify)
+app.command("solve", epilog=PRESET_TABLE)(solve.solve)
+app.command("verify", epilog=PRESET_TABLE)(verify.verify)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)
 
@@ -53,7 +58,7 @@ class _Notices(logging.Handler):
     """The package's log, one dim line a record on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        errors.print(f"[dim]nonsuch: {record.getMessage()}[/dim]", highlight=False, soft_wrap=True)
+        errors.print(f"nonsuch: {record.getMessage()}", style="dim", markup=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,21 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not log.handlers:
         log.addHandler(_Notices())
         log.setLevel(logging.INFO)
-    sys.exit(_run(arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(given or ["--help"]))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(None if arguments is None else list(arguments), standalone_mode=False)
-        sys.stdout.flush()
+        code = app(arguments, prog_name="nonsuch", standalone_mode=False)
+        if sys.stdout is not None:  # it is None where it was closed before we began
+            sys.stdout.flush()
     except LocalError as error:
         return _complain(str(error))
     except typer.TyperException as error:
-        return _complain(error.format_message() or "nothing to do; try nonsuch --help")
-    except BrokenPipeError:
-        # The reader has gone; keep the interpreter from complaining when it flushes at exit.
+        return _complain(error.format_message())
+    except OSError as error:
+        # Keep the interpreter from complaining once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        if isinstance(error, BrokenPipeError):
+            return EXIT_UNREAD
+        return _complain(f"cannot write the result: {error.strerror or error}")
     return code if isinstance(code, int) else 0
 
 

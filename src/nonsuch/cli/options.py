@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from nonsuch.work.presets import PRESETS
 
 __all__ = [
+    "PRESET_TABLE",
     "Binary",
     "Bits",
     "Difficulty",
@@ -23,25 +25,35 @@ __all__ = [
     "Zeros",
 ]
 
-_PRESET_HELP = "; ".join(f"{preset.name}: {preset.summary}" for preset in PRESETS.values())
+PRESET_TABLE = "\b\nPresets:\n" + "\n".join(
+    textwrap.fill(f"  {preset.name:13}{preset.summary}", 78, subsequent_indent=" " * 15)
+    for preset in PRESETS.values()
+)
+"""What stands below the help of commands with --preset; the \\b keeps its lines apart."""
 
 Message = Annotated[
     str | None,
-    typer.Argument(help="What is hashed with the nonce. Left out or '-': standard input."),
+    typer.Argument(
+        metavar="MESSAGE",
+        help="What is hashed with the nonce. Left out or '-': standard input.",
+        show_default=False,
+    ),
 ]
-File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the message from this file.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="PATH", help="Read the message from this file."),
+]
 Hexadecimal = Annotated[bool, typer.Option("--hex", help="The message is given in hex digits.")]
 Binary = Annotated[
     bool, typer.Option("--binary", help="Take file or standard input as raw bytes, not as text.")
 ]
 PresetName = Annotated[
     str,
-    typer.Option(
-        "--preset", "-p", metavar="NAME", help=f"What is hashed, and how. {_PRESET_HELP}."
-    ),
+    typer.Option("--preset", "-p", metavar="NAME", help="What is hashed, and how; see below."),
 ]
 Zeros = Annotated[
-    int | None, typer.Option("--zeros", help="Target: this many leading zero hex digits (0 to 63).")
+    int | None,
+    typer.Option("--zeros", metavar="N", help="Target: N leading zero hex digits, 0 to 63."),
 ]
 Bits = Annotated[
     str | None,
@@ -52,10 +64,13 @@ TargetText = Annotated[
     typer.Option("--target", metavar="NUMBER", help="Target: 64 hex digits, 0x…, 2**235, decimal."),
 ]
 Difficulty = Annotated[
-    float | None, typer.Option("--difficulty", help="Target: Bitcoin's difficulty, above 0.")
+    float | None,
+    typer.Option("--difficulty", metavar="NUMBER", help="Target: Bitcoin's difficulty, above 0."),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", "-t", help="Threads that search; default: one a processor."),
+    typer.Option(
+        "--threads", "-t", metavar="N", help="Threads that search; default: one a processor."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

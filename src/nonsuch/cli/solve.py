@@ -12,7 +12,13 @@ import typer
 
 from nonsuch import First, Goal, Halt, LocalError, Lowest, Outcome, Puzzle, Target
 from nonsuch.cli import options
-from nonsuch.cli.inputs import chosen_target, parse_number, read_message, read_preset
+from nonsuch.cli.inputs import (
+    check_threads,
+    chosen_target,
+    parse_nonce,
+    read_message,
+    read_preset,
+)
 from nonsuch.cli.terminal import (
     errors,
     format_count,
@@ -53,12 +59,13 @@ def solve(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> int:
-    """Find a nonce: the one with the lowest hash up to N, or the first that meets a target.
+    """Find the lowest hash of a range, or the first that meets a target.
 
     With --upto alone, all nonces up to N are searched and the one with the lowest hash is printed.
     With a target, by option or by preset, the first nonce that meets it. Ctrl-C prints the best so
     far and what was searched, and exits with 130. Exit code 1: no nonce of the range meets it.
     """
+    check_threads(threads)
     chosen = read_preset(preset)
     content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
     puzzle = chosen.build(content)
@@ -95,10 +102,9 @@ def _goal(preset: Preset, content: bytes, wanted: Target | None, bounded: bool) 
 
 
 def _nonces(puzzle: Puzzle, preset: Preset, start: str | None, upto: str | None) -> range:
-    first = preset.first_nonce if start is None else parse_number(start, "--start")
-    last = puzzle.nonce.count - 1 if upto is None else parse_number(upto, "--upto")
-    if last < 0:
-        raise LocalError(f"--upto is the last nonce to search, 0 or more; {last} is not")
+    count = puzzle.nonce.count
+    first = preset.first_nonce if start is None else parse_nonce(start, "--start", count)
+    last = count - 1 if upto is None else parse_nonce(upto, "--upto", count)
     if first > last:
         raise LocalError(f"the range is empty: it begins at {first} and ends at {last}")
     return range(first, last + 1)

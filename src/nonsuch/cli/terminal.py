@@ -20,6 +20,9 @@ errors = Console(stderr=True, soft_wrap=True, highlight=False)
 QUIET_LINE_SECONDS = 10
 """How often a line tells of progress where standard error is not a terminal."""
 
+_WIDTH_MIN = 20
+"""The bar leaves room for the ^C that a terminal echoes, lest that begin a line of its own."""
+
 _RATE_UNITS = ((1e9, "GH/s"), (1e6, "MH/s"), (1e3, "kH/s"))
 
 
@@ -60,7 +63,8 @@ def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]
         yield _QuietLines(expected)
         return
     columns = BarColumn(bar_width=24), TextColumn("{task.description}")
-    with Bar(*columns, console=errors, transient=True) as bar:
+    console = Console(stderr=True, width=max(_WIDTH_MIN, errors.width - len("^C")))
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(progress: Progress) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from nonsuch import LocalError, Proof, Target
 from nonsuch.cli import options
-from nonsuch.cli.inputs import chosen_target, parse_number, read_message, read_preset
+from nonsuch.cli.inputs import chosen_target, parse_nonce, read_message, read_preset
 from nonsuch.cli.terminal import output
 
 __all__ = ["verify"]
@@ -35,13 +35,14 @@ def verify(
     binary: options.Binary = False,
     json: options.Json = False,
 ) -> int:
-    """Check a nonce: print its hash, and whether it is the claimed one and meets the target.
+    """Check one nonce: its hash, the hash claimed, the target.
 
     The target is the option given, else the preset's own. Exit code 0 if all holds, 1 if not.
     """
     chosen = read_preset(preset)
     content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
-    proof = chosen.build(content).prove(parse_number(nonce, "--nonce"))
+    puzzle = chosen.build(content)
+    proof = puzzle.prove(parse_nonce(nonce, "--nonce", puzzle.nonce.count))
     wanted = chosen_target(zeros=zeros, bits=bits, target=target, difficulty=difficulty)
     if wanted is None and chosen.target is not None:
         wanted = chosen.target(content)
