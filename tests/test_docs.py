@@ -26,7 +26,7 @@ from typer.main import get_command
 
 import nonsuch
 from nonsuch import PRESETS
-from nonsuch.cli.main import app
+from nonsuch.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ pays where there are 32 vector registers (AVX-512) and costs more in spills than
 there are 16.
 
 What LLVM knows better is left to it: it fuses shifts and ors into rotations, and most pairs of
-logical operations into AVX-512's `vpternlog`. A majority of three it does not recognise when `a ^
-b` is shared between rounds, so that one is named (truth table 0xE8).
+logical operations into AVX-512's `vpternlog`. It does not recognise a majority of three when the
+`a ^ b` in it is shared between rounds, so that one is named (truth table 0xE8).
 """
 
 from __future__ import annotations

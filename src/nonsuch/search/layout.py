@@ -8,8 +8,9 @@ A nonce moves through three loops, from the inside out:
 
 Writing a nonce in parts works because positional digits add without carries, byte by byte:
 
-    encode(n) = encode(chunk start) + digits of (row start - chunk start) + digits of (n - row
-    start)
+    encode(n) = encode(chunk start)
+              + digits of (row start - chunk start)
+              + digits of (n - row start)
 
 as long as no digit place overflows. A row is 2,000 nonces, not 1,000 or 10,000, for three reasons
 that pull apart: 2,000 divides by 8 and 16 lanes without a rest; the work done once a row is then

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nonsuch.errors import KernelUnavailable, LocalError
+from nonsuch.errors import KernelUnavailable, LocalError, shown
 from nonsuch.search.backends import best_backend, compiled
 from nonsuch.search.halt import Halt
 from nonsuch.search.layout import Field
@@ -405,12 +405,12 @@ class Searcher:
 
 def _check_range(puzzle: Puzzle, nonces: range) -> None:
     if nonces.step != 1:
-        raise LocalError(f"a search goes through every nonce; {nonces} has step {nonces.step}")
+        raise LocalError("a search goes through every nonce: the range must have step 1")
     if nonces.start < 0:
-        raise LocalError(f"nonces are not negative; the range begins at {nonces.start}")
+        raise LocalError(f"nonces are not negative; the range begins at {shown(nonces.start)}")
     if nonces.stop > puzzle.nonce.count:
         raise LocalError(
-            f"nonce {nonces.stop - 1} is too large: {puzzle.nonce} holds nonces up to"
+            f"nonce {shown(nonces.stop - 1)} is too large: this puzzle has room for nonces up to"
             f" {puzzle.nonce.count - 1}"
         )
 
@@ -419,7 +419,7 @@ def _check_threads(threads: int | None) -> int:
     if threads is None:
         return default_threads()
     if not 1 <= threads <= THREADS_MAX:
-        raise LocalError(f"threads must lie between 1 and {THREADS_MAX}; {threads} does not")
+        raise LocalError(f"threads must lie between 1 and {THREADS_MAX}; {shown(threads)} does not")
     return threads
 
 

@@ -1,9 +1,8 @@
 """SHA-256 written once, over symbolic words, and *traced* for one layout of the nonce.
 
-Theory of operation ------------------- Run the text-book algorithm (FIPS 180-4, section 6.2.2) on
-words that are not numbers but promises of numbers, and it leaves behind a graph of everything it
-would have computed. Each word is of one of three kinds, and the kind of a result follows from the
-kinds of its operands:
+Run the text-book algorithm (FIPS 180-4, section 6.2.2) on words that are not numbers but promises
+of numbers, and it leaves behind a graph of everything it would have computed. Each word is of one
+of three kinds, and the kind of a result follows from the kinds of its operands:
 
     constant  known now: round constants, padding of the second hash, the initial state
     uniform   the same for a whole row of nonces: the message, the midstate, the high digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nonsuch.errors import LocalError
+from nonsuch.errors import LocalError, shown
 from nonsuch.search.searcher import First, Goal, Lowest, Progress, search
 from nonsuch.work.presets import PRESETS
 from nonsuch.work.puzzle import Proof, Puzzle
@@ -38,7 +38,7 @@ class Question(NamedTuple):
 def lowest_question(subject: Puzzle | bytes | str, upto: int, preset: str) -> Question:
     """Which nonce in [0, upto] has the lowest hash? Raises `LocalError` as `solve` does."""
     if upto < 0:
-        raise LocalError(f"the upper end of the range is a nonce, 0 or more; {upto} is not")
+        raise LocalError(f"the upper end of the range is a nonce, 0 or more; {shown(upto)} is not")
     return Question(_as_puzzle(subject, preset), range(upto + 1), Lowest())
 
 

@@ -20,7 +20,7 @@ from nonsuch.cli import bench, info, solve, verify
 from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]
 
 EXIT_UNREAD = 1
 EXIT_BAD_INPUT = 2
@@ -61,14 +61,14 @@ class _Notices(logging.Handler):
         errors.print(f"nonsuch: {record.getMessage()}", style="dim", markup=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit the process with the command's exit code."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default the process's own, and return its exit code."""
     log = logging.getLogger("nonsuch")
     if not log.handlers:
         log.addHandler(_Notices())
         log.setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(given or ["--help"]))
+    return _run(given or ["--help"])
 
 
 def _run(arguments: list[str]) -> int:
