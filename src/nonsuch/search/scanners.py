@@ -83,14 +83,17 @@ class KernelScanner:
         backend = backend or best_backend(field.layout)
         self._batch = backend.batch
         self._compiled = compiled(field.layout, backend)
+        # Held here, not only by the field: the job has nothing but their addresses.
+        self._tables = (field.row_table, *field.lane_table)
         self._job = self._prepared_job()
         self._chunk: int | None = None
 
     def _prepared_job(self) -> Job:
         field = self._field
         job = Job(row_word=field.row_word, lane_stop=field.radix.row, halt=self._halt.address)
-        job.rows = ctypes.addressof(field.row_table)
-        for column, table in enumerate(field.lane_table):
+        rows, *lanes = self._tables
+        job.rows = ctypes.addressof(rows)
+        for column, table in enumerate(lanes):
             job.low[column] = ctypes.addressof(table)
         return job
 

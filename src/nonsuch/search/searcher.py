@@ -253,11 +253,13 @@ class Searcher:
             threading.Thread(target=self._work, name=f"nonsuch-search-{number}", daemon=True)
             for number in range(self._threads)
         ]
+        started: list[threading.Thread] = []
         self._working = len(threads)
         self._done.clear()
         try:
             for thread in threads:
                 thread.start()
+                started.append(thread)
             while not self._done.wait(PROGRESS_SECONDS):
                 if progress is not None:
                     progress(self.snapshot())
@@ -265,7 +267,7 @@ class Searcher:
             self._halt.set()
             raise
         finally:
-            for thread in threads:
+            for thread in started:
                 thread.join()
         if self._error is not None:
             raise self._error
