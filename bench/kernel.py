@@ -101,7 +101,7 @@ def main() -> None:
     """Measure, print the report, and write it if asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="runs a median is taken of (5)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of one run (0.3)")
+    parser.add_argument("--seconds", type=float, default=0.8, help="length of one run (0.8)")
     parser.add_argument("--processes", type=int, default=3, help="fresh processes a level (3)")
     parser.add_argument("--miner", help="an external miner to compare with; default: on PATH")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
@@ -146,7 +146,7 @@ def machine() -> Iterator[str]:
         yield f"- {native.compiler_version()}, model {native.host_model()}"
     except KernelUnavailable:
         yield "- no llvmlite"
-    yield "- command: `python3 dev.py bench --write`"
+    yield f"- command: `{' '.join(['python3 dev.py bench', *sys.argv[1:]])}`"
     yield ""
 
 
