@@ -29,6 +29,7 @@ def leading_word(puzzle: Puzzle, nonce: int) -> int:
 def found(scanner: Scanner, puzzle: Puzzle, start: int, stop: int, limit: int) -> list[int]:
     """The candidates proper: a kernel names batches, of which some nonce is one."""
     batches = list(scanner.candidates(start, stop, lambda: limit))
+    assert all(batches), "no batch is empty"
     nonces = [nonce for batch in batches for nonce in batch]
     assert nonces == sorted(set(nonces)), "ascending, none twice"
     assert all(start <= nonce < stop for nonce in nonces)

@@ -137,7 +137,10 @@ class KernelScanner:
             hit = range(max(first, self.position), min(first + batch, row_stop, stop))
             job.lane += batch
             self.position = min(first + batch, row_stop, stop)
-            yield hit
+            if hit:
+                yield hit
+            if self.position >= stop:
+                return  # What is left of the row lies past the stop.
 
 
 Scanner = HashlibScanner | KernelScanner
