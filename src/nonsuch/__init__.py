@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from nonsuch.errors import KernelUnavailable, LocalError, NonsuchError, RemoteError
 from nonsuch.search.halt import Halt
-from nonsuch.search.searcher import First, Goal, Lowest, Outcome, Progress, search
+from nonsuch.search.searcher import Outcome, Progress, search
 from nonsuch.search.solve import first, solve
 from nonsuch.work import presets
+from nonsuch.work.goals import First, Goal, Lowest, Shares
 from nonsuch.work.nonce import Decimal, NonceEncoding, Raw, SquareDifference
 from nonsuch.work.presets import PRESETS
 from nonsuch.work.puzzle import Proof, Puzzle
@@ -48,6 +49,7 @@ __all__ = [
     "RangeSet",
     "Raw",
     "RemoteError",
+    "Shares",
     "SquareDifference",
     "Target",
     "first",

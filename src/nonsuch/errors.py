@@ -14,7 +14,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["KernelUnavailable", "LocalError", "NonsuchError", "RemoteError", "shown"]
+__all__ = [
+    "KernelUnavailable",
+    "LocalError",
+    "NonsuchError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "shown",
+]
 
 
 class NonsuchError(Exception):
@@ -33,6 +40,12 @@ class RemoteError(NonsuchError):
     """A peer broke the protocol. `cost` is what the offence takes from the peer's budget."""
 
     cost: ClassVar[int] = 100
+
+
+class RemoteProtocolError(RemoteError):
+    """Bytes that are no message of the protocol: nothing after them can be understood."""
+
+    cost: ClassVar[int] = 1000
 
 
 SHOWN_BITS_MAX = 288

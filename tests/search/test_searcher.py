@@ -27,7 +27,8 @@ from nonsuch import (
     solve,
 )
 from nonsuch.search.backends import NO_FEATURES
-from nonsuch.search.searcher import Goal, Searcher
+from nonsuch.search.searcher import Searcher
+from nonsuch.work.goals import Goal
 
 exact = settings(
     max_examples=25,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from nonsuch.search.halt import Halt
-from nonsuch.search.searcher import Goal, Outcome, search
+from nonsuch.search.searcher import Outcome, search
 from nonsuch.search.solve import first_question, lowest_question
+from nonsuch.work.goals import Goal
 from nonsuch.work.puzzle import Proof, Puzzle
 from nonsuch.work.target import Target
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nonsuch.search.searcher import KERNEL_WORTH_NONCES, Lowest, search
+from nonsuch.search.searcher import KERNEL_WORTH_NONCES, search
 from nonsuch.work import presets
+from nonsuch.work.goals import Lowest
 from nonsuch.work.nonce import Raw
 from nonsuch.work.puzzle import Puzzle
 

@@ -2,7 +2,7 @@
 
 The range is cut into *stripes*, handed out in ascending order, each some hundredths of a second
 long. A thread asks its scanner for candidates in its stripe, rehashes them with `hashlib`, and
-offers what it found. Two goals, one machine:
+offers what it found. Three goals, one machine:
 
 `First(target)` is the *first* nonce from the start that the target admits. Once a thread has one,
 no stripe beyond it is begun and those under way beyond it are halted; the stripes before it run to
@@ -11,9 +11,12 @@ their end, because one of them may hold an earlier nonce.
 `Lowest()` is the smallest rank of all, the smallest nonce on a tie. Scanners are asked for nonces
 that could still win: after the best nonce so far, only a strictly better rank can.
 
-A search begins with a limit that some dozens of nonces will meet and lowers it to the best rank
-found, so that Python sees a few dozen candidates whether the range holds a thousand nonces or
-2**60. The same limit gives `First` its best near miss, to be shown while one waits.
+`Shares(limit, until)` is every nonce that a fixed limit admits, up to the first that `until` does:
+what a miner owes a pool (`work/shares.py`).
+
+A search of the first two kinds begins with a limit that some dozens of nonces will meet and lowers
+it to the best rank found, so that Python sees a few dozen candidates whether the range holds a
+thousand nonces or 2**60. The same limit gives `First` its best near miss, to be shown meanwhile.
 
 Results depend on puzzle, range and goal alone: not on threads, stripes, back end or luck.
 """
@@ -39,6 +42,7 @@ from nonsuch.search.scanners import (
     KernelScanner,
     Scanner,
 )
+from nonsuch.work.goals import First, Goal, Lowest, Shares
 from nonsuch.work.nonce import Decimal, Raw
 from nonsuch.work.puzzle import DIGEST_BITS, Proof, Puzzle
 from nonsuch.work.ranges import RangeSet
@@ -46,9 +50,6 @@ from nonsuch.work.target import Target
 
 __all__ = [
     "THREADS_MAX",
-    "First",
-    "Goal",
-    "Lowest",
     "Outcome",
     "Progress",
     "Searcher",
@@ -80,21 +81,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class First:
-    """Find the first nonce, from the start of the range, whose rank the target admits."""
-
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Lowest:
-    """Find the nonce with the smallest rank in the range; the smallest such nonce on a tie."""
-
-
-Goal = First | Lowest
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """A search from outside: nonces hashed so far, of how many, seconds so far, the best proof."""
 
@@ -116,6 +102,8 @@ class Outcome:
     `proof` is the answer: the first admitted, or the lowest; None where there is none. `best` is
     the lowest-ranking nonce met on the way, `covered` what was searched, `hashes` how many nonces
     that cost, and `stopped` is true where the search was halted before its goal was reached.
+    `shares` are what `Shares` asks for, ascending; those of a stopped search lie in `covered` too.
+    `ended_early` where the proof ended the search, and nothing behind it counts.
     """
 
     proof: Proof | None
@@ -124,6 +112,8 @@ class Outcome:
     hashes: int
     seconds: float
     stopped: bool
+    shares: tuple[int, ...] = ()
+    ended_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +199,7 @@ class Searcher:
         self._threads = asked if kernels else 1
         self._halt = Halt(halt)
         self._first_limit = self._initial_limit()
+        self._shares_limit = self._fixed_limit(goal) if isinstance(goal, Shares) else NO_LIMIT
 
         self._lock = threading.Lock()
         self._next = self._start
@@ -218,6 +209,8 @@ class Searcher:
         self._covered = RangeSet()
         self._best: Proof | None = None
         self._found: Proof | None = None
+        self._shares: list[int] = []
+        self._until = _until(goal)
         self._error: BaseException | None = None
         self._working = 0
         self._done = threading.Event()
@@ -284,13 +277,17 @@ class Searcher:
         proof = self._best if isinstance(self._goal, Lowest) else self._found
         # A proof is the first only if everything before it was searched.
         needed = self._stop if self._found is None else self._found.nonce
+        covered = self._covered
+        shares = [nonce for nonce in self._shares if nonce in covered or nonce == needed]
         return Outcome(
             proof=proof,
             best=self._best,
             covered=self._covered,
             hashes=self._covered.total,
             seconds=time.perf_counter() - self._began,
-            stopped=not self._covered.covers(self._start, needed),
+            stopped=not covered.covers(self._start, needed),
+            shares=tuple(sorted(nonce for nonce in shares if nonce <= needed)),
+            ended_early=self._found is not None,
         )
 
     # What each thread does. A thread is known by its halt flag.
@@ -378,6 +375,8 @@ class Searcher:
 
     def _limit(self, stripe: _Stripe) -> int:
         """The leading word that a nonce of this stripe must not exceed to matter, from here on."""
+        if isinstance(self._goal, Shares):
+            return self._shares_limit
         best, limit = self._best, self._first_limit
         if best is not None:
             earlier = stripe.position < best.nonce
@@ -385,6 +384,10 @@ class Searcher:
         if isinstance(self._goal, First):
             limit = max(limit, self._leading_word(self._goal.target.value))
         return limit
+
+    def _fixed_limit(self, goal: Shares) -> int:
+        targets = (goal.limit,) if goal.until is None else (goal.limit, goal.until)
+        return self._leading_word(max(target.value for target in targets))
 
     def _leading_word(self, rank: int) -> int:
         """The leading word of the greatest digest that ranks no higher than `rank`; -1 if none."""
@@ -396,13 +399,22 @@ class Searcher:
         with self._lock:
             if self._best is None or proof.merit < self._best.merit:
                 self._best = proof
-            if not isinstance(self._goal, First) or not self._goal.target.admits(proof.rank):
+            if isinstance(self._goal, Shares) and self._goal.limit.admits(proof.rank):
+                self._shares.append(proof.nonce)
+            if self._until is None or not self._until.admits(proof.rank):
                 return
             if self._found is None or proof.nonce < self._found.nonce:
                 self._found = proof
                 for halt, stripe in self._stripes.items():
                     if stripe.stop > proof.nonce:
                         halt.set()
+
+
+def _until(goal: Goal) -> Target | None:
+    """The target whose first proof ends the search; None where the whole range is searched."""
+    if isinstance(goal, Lowest):
+        return None
+    return goal.target if isinstance(goal, First) else goal.until
 
 
 def _check_range(puzzle: Puzzle, nonces: range) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nonsuch.errors import LocalError, shown
-from nonsuch.search.searcher import First, Goal, Lowest, Progress, search
+from nonsuch.search.searcher import Progress, search
+from nonsuch.work.goals import First, Goal, Lowest
 from nonsuch.work.presets import PRESETS
 from nonsuch.work.puzzle import Proof, Puzzle
 from nonsuch.work.target import Target

@@ -16,6 +16,7 @@ what it finds is rehashed by these methods before anyone hears of it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +62,18 @@ class Puzzle:
         """The 32 bytes of the hash, by `hashlib`, in the order the algorithm emits them."""
         digest = hashlib.sha256(self.preimage(nonce)).digest()
         return hashlib.sha256(digest).digest() if self.hash == "sha256d" else digest
+
+    def digests(self, nonces: Iterable[int]) -> list[bytes]:
+        """`digest` of each, with the prefix hashed once: for a pool that checks many shares."""
+        encode: Callable[[int], bytes] = self.nonce.encode
+        beginning, suffix, digests = hashlib.sha256(self.prefix), self.suffix, []
+        for nonce in nonces:
+            state = beginning.copy()
+            state.update(encode(nonce) + suffix)
+            digests.append(state.digest())
+        if self.hash == "sha256d":
+            return [hashlib.sha256(digest).digest() for digest in digests]
+        return digests
 
     def rank(self, digest: bytes) -> int:
         """The digest as a number on the 256-bit scale, bits that do not count cleared.

@@ -1,0 +1,225 @@
+"""One core, driven in real time: its timer, its peers, its searches and its disk.
+
+Everything happens in one event loop and, for the core, one event at a time. Effects go into a queue
+and are carried out in order. A `Persist` at its head stops the queue; a thread commits every record
+that is in the queue by then, and when it is back, all that waited for them goes on. While it is
+away events are handled as ever: their effects line up behind, and share the next commit.
+
+There is one timer. It is set for the core's deadline, and set again only when the deadline comes
+nearer: a timer that fires early finds nothing to do, and is set anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from nonsuch.live.journal import Journal
+from nonsuch.live.searching import Searches
+from nonsuch.live.tcp import Address, Listener, Network
+from nonsuch.node import (
+    Cancel,
+    Close,
+    Core,
+    Dial,
+    Effect,
+    Emit,
+    Event,
+    Finish,
+    Persist,
+    Search,
+    Send,
+    Started,
+    Stopping,
+    Tick,
+)
+
+__all__ = ["Node"]
+
+T = TypeVar("T")
+
+STOP_SECONDS = 2.0
+"""How long last words may take to leave."""
+
+
+class Node:
+    """A core and all that it needs of this machine. `run` it once.
+
+    `listeners` are where peers come in, `dial` is whom a `Dial` calls, `observe` hears every fact,
+    and `ready` is called once peers can come.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        listeners: Iterable[Listener] = (),
+        dial: Address | None = None,
+        journal: Journal | None = None,
+        threads: int | None = None,
+        observe: Callable[[object], None] | None = None,
+        ready: Callable[[Node], None] | None = None,
+        check: bool = False,
+    ) -> None:
+        self.core = core
+        self._listeners = tuple(listeners)
+        self._journal = journal
+        self._observe = observe
+        self._ready = ready
+        self._check = check
+        self._queue: deque[Effect] = deque()
+        self._committing = False
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()
+        self._error: BaseException | None = None
+        self._network = Network(self.deliver, dial)
+        self._searches = Searches(threads, lambda event: self.deliver((event,)))
+        self._searches.failed = self._fail
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each listener, once the node is ready."""
+        return self._network.addresses
+
+    def stop(self) -> None:
+        """End `run`, after the core's last words."""
+        self._over.set()
+
+    async def run(self) -> None:
+        """Drive the core until it finishes or `stop` is called.
+
+        Raises what a listener, the journal or the core raises; nothing is left running.
+        """
+        try:
+            records = () if self._journal is None else await self._on_disk(self._journal.read)
+            self.deliver((Started(records),))
+            for listener in self._listeners:
+                await self._network.listen(listener)
+            if self._ready is not None:
+                self._ready(self)
+            await self._over.wait()
+            if self._error is None:
+                self.deliver((Stopping(),))
+        finally:
+            await self._close()
+        if self._error is not None:
+            raise self._error
+
+    async def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._searches.close()
+        await self._network.close(STOP_SECONDS)
+        if self._journal is not None:
+            await self._on_disk(self._last_commit)
+        self._disk.shutdown()
+
+    def _last_commit(self) -> None:
+        """What was decided while the node was stopping."""
+        assert self._journal is not None
+        left = [effect for effect in self._queue if isinstance(effect, Persist)]
+        if left and self._error is None:
+            self._journal.commit(left)
+        self._journal.close()
+
+    async def _on_disk(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, call)
+
+    # Events in.
+
+    def deliver(self, events: Iterable[Event]) -> None:
+        """Hand events to the core, and carry out what it wants."""
+        if self._error is not None:
+            return
+        now = asyncio.get_running_loop().time()
+        try:
+            for event in events:
+                self._queue += self.core.handle(event, now)
+                if self._check:
+                    self.core._check()
+            self._pump()
+            self._arm()
+        except BaseException as error:  # noqa: BLE001  # raised again by `run`
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._over.set()
+
+    def _arm(self) -> None:
+        """See that the timer fires at the deadline, or earlier."""
+        deadline = self.core.deadline()
+        if deadline is None or self._over.is_set():
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        deadline = self.core.deadline()
+        if deadline is not None and deadline <= asyncio.get_running_loop().time():
+            self.deliver((Tick(),))
+        else:
+            self._arm()
+
+    # Effects out.
+
+    def _pump(self) -> None:
+        """Carry out what can be; a record that is not on disk yet stops the queue."""
+        queue = self._queue
+        while queue:
+            if isinstance(queue[0], Persist) and self._journal is not None:
+                self._start_commit(self._journal)
+                break
+            self._carry_out(queue.popleft())
+        self._network.flush()
+
+    def _start_commit(self, journal: Journal) -> None:
+        if self._committing:
+            return
+        self._committing = True
+        records = [effect for effect in self._queue if isinstance(effect, Persist)]
+        commit = functools.partial(journal.commit, records)
+        future = asyncio.get_running_loop().run_in_executor(self._disk, commit)
+        future.add_done_callback(functools.partial(self._committed, len(self._queue)))
+
+    def _committed(self, count: int, future: asyncio.Future[None]) -> None:
+        """The first `count` effects wait for nothing any more."""
+        self._committing = False
+        error = future.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        for _ in range(count):
+            effect = self._queue.popleft()
+            if not isinstance(effect, Persist):
+                self._carry_out(effect)
+        self._pump()
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(peer=peer, message=message):
+                self._network.send(peer, message)
+            case Emit(fact=fact):
+                if self._observe is not None:
+                    self._observe(fact)
+            case Search():
+                self._searches.start(effect)
+            case Cancel(task=task):
+                self._searches.cancel(task)
+            case Close(peer=peer, why=why):
+                self._network.hang_up(peer, why)
+            case Dial():
+                self._network.dial()
+            case Finish():
+                self._over.set()
+            case Persist():
+                pass  # There is no journal.

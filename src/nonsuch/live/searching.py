@@ -1,0 +1,110 @@
+"""`Search` effects on the processors of this machine.
+
+One search has all the threads; a core that wants two at once has them share the machine. Each runs
+under a thread of its own that waits for it, so the event loop never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from nonsuch.node import Advanced, Event, Search, Searched
+from nonsuch.search.halt import Halt
+from nonsuch.search.searcher import Outcome, Progress, search
+
+__all__ = ["SEARCHES_MAX", "Searches"]
+
+SEARCHES_MAX = 4
+"""Searches at once: one goes on, one was cancelled and is about to notice, and room."""
+
+ADVANCED_SECONDS = 0.5
+"""How often a core hears how far a search is."""
+
+
+class Searches:
+    """The searches of one core. `deliver` is called in the event loop."""
+
+    def __init__(self, threads: int | None, deliver: Callable[[Event], None]) -> None:
+        self._threads = threads
+        self._deliver = deliver
+        self._halts: dict[int, Halt] = {}
+        self._pool = ThreadPoolExecutor(SEARCHES_MAX, thread_name_prefix="nonsuch-node")
+        self.failed: Callable[[BaseException], None] = _raise
+
+    def start(self, effect: Search) -> None:
+        """Begin; ends in a `Searched`, unless it is cancelled."""
+        loop = asyncio.get_running_loop()
+        halt = self._halts[effect.task] = Halt()
+        told = _Advances(loop, functools.partial(self._advanced, effect.task))
+        future = loop.run_in_executor(
+            self._pool,
+            functools.partial(
+                search,
+                effect.puzzle,
+                effect.nonces,
+                effect.goal,
+                threads=self._threads,
+                halt=halt,
+                progress=told,
+            ),
+        )
+        future.add_done_callback(functools.partial(self._ended, effect))
+
+    def cancel(self, task: int) -> None:
+        """Stop it; nothing more is heard of it."""
+        halt = self._halts.pop(task, None)
+        if halt is not None:
+            halt.set()
+
+    def _advanced(self, task: int, hashes: int) -> None:
+        if task in self._halts:
+            self._deliver(Advanced(task, hashes))
+
+    def _ended(self, effect: Search, future: asyncio.Future[Outcome]) -> None:
+        if self._halts.pop(effect.task, None) is None or future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            self.failed(error)
+            return
+        self._deliver(_searched(effect, future.result()))
+
+    async def close(self) -> None:
+        """Stop all, and wait until their threads have let go."""
+        for halt in self._halts.values():
+            halt.set()
+        self._halts.clear()
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+
+class _Advances:
+    """A progress callback in the search's thread, which tells the loop now and then."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[int], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._next_seconds = ADVANCED_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.seconds >= self._next_seconds:
+            self._next_seconds = progress.seconds + ADVANCED_SECONDS
+            self._loop.call_soon_threadsafe(self._tell, progress.hashes)
+
+
+def _searched(effect: Search, outcome: Outcome) -> Searched:
+    """What a core hears of an outcome; see `nonsuch.node.Searched`."""
+    nonces = list(outcome.shares)
+    proof = outcome.proof
+    if proof is not None and proof.nonce not in nonces[-1:]:
+        nonces.append(proof.nonce)
+    ended = effect.nonces.stop
+    if proof is not None and outcome.ended_early:
+        ended = proof.nonce + 1
+    return Searched(effect.task, ended, tuple(nonces))
+
+
+def _raise(error: BaseException) -> None:
+    raise error

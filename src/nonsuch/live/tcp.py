@@ -1,0 +1,306 @@
+"""Peers over TCP, with or without TLS: bytes in, bytes out, and every bound on both.
+
+A connection reads into one buffer that all share, because what comes is decoded at once: ten
+thousand connections have one buffer. Nothing is ever waiting to be handled; a peer that sends
+faster than the core can listen is held up by its own socket. What a peer does not read piles up to
+`WRITE_BYTES_MAX`, and then the connection is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nonsuch.errors import LocalError, RemoteProtocolError
+from nonsuch.node import Connected, Disconnected, Erred, Event, Received
+
+__all__ = ["Address", "Connection", "Listener", "Network", "Wire"]
+
+BACKLOG = 4096
+"""Connections that the system keeps until they are accepted: a room full of miners at once."""
+
+READ_BYTES = 2**16
+"""Read at once."""
+
+WRITE_BYTES_MAX = 2**20
+"""Bytes that a peer may leave unread: some ten thousand leases."""
+
+DIAL_SECONDS = 10.0
+"""How long a connection may take to come about, its TLS handshake included."""
+
+HANG_UP_SECONDS = 2.0
+"""How long a peer that was told to go may take to read why."""
+
+KEEP_ALIVE_SECONDS = 15
+"""After so long without a word the system asks whether the other end is still there."""
+
+KEEP_ALIVE_TRIES = 3
+
+
+class Wire(Protocol):
+    """One end of one connection: bytes to messages and back, without any input or output."""
+
+    @property
+    def name(self) -> str:
+        """What the core knows this protocol as."""
+
+    def feed(self, data: bytes) -> list[object]:
+        """Take bytes as they came; return the messages that are complete.
+
+        Raises `RemoteProtocolError` for what is no message.
+        """
+
+    def encode(self, message: object) -> bytes:
+        """The bytes of a message; none where this wire has no words for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Whom to call, and in what words."""
+
+    host: str
+    port: int
+    wire: Callable[[], Wire]
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where peers come in. Port 0 takes any that is free."""
+
+    host: str
+    port: int
+    wire: Callable[[], Wire]
+    tls: ssl.SSLContext | None = None
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One peer."""
+
+    __slots__ = ("_network", "address", "number", "out", "transport", "why", "wire")
+
+    def __init__(self, network: Network, wire: Wire) -> None:
+        self._network = network
+        self.wire = wire
+        self.number = 0
+        self.address = ""
+        self.out: list[bytes] = []
+        self.why = ""
+        self.transport: asyncio.Transport | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
+        self.address = _peer_name(transport)
+        self._network.opened(self)
+
+    def get_buffer(self, _hint: int) -> memoryview:
+        """Where to read to."""
+        return self._network.buffer
+
+    def buffer_updated(self, count: int) -> None:
+        """So many bytes have come."""
+        self._network.received(self, bytes(self._network.buffer[:count]))
+
+    def eof_received(self) -> None:
+        """The other end has said all: there is nothing more to say here either."""
+
+    def pause_writing(self) -> None:
+        """The peer does not read: what it left unread has reached the bound."""
+        self.cut("it does not read what it is sent")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, whoever ended it."""
+        self._network.closed(self, self.why or (_why(error) if error else "it hung up"))
+
+    def cut(self, why: str) -> None:
+        """End it at once, whatever is on its way."""
+        self.why = self.why or why
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Network:
+    """All connections of a node. `deliver` hands events to its core."""
+
+    def __init__(self, deliver: Callable[[Iterable[Event]], None], address: Address | None) -> None:
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self._deliver = deliver
+        self._address = address
+        self._connections: dict[int, Connection] = {}
+        self._number = 0
+        self._unsent: dict[Connection, None] = {}
+        self._servers: list[asyncio.Server] = []
+        self._dialling: asyncio.Task[None] | None = None
+        self._closing = False
+        self._empty = asyncio.Event()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each listening socket."""
+        names = (each.getsockname() for server in self._servers for each in server.sockets)
+        return [(name[0], name[1]) for name in names]
+
+    async def listen(self, listener: Listener) -> None:
+        """Let peers in. Raises `LocalError` where the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: Connection(self, listener.wire()),
+                listener.host,
+                listener.port,
+                backlog=BACKLOG,
+                ssl=listener.tls,
+                ssl_handshake_timeout=DIAL_SECONDS if listener.tls else None,
+            )
+        except OSError as error:
+            where = f"{listener.host}:{listener.port}"
+            raise LocalError(f"cannot listen on {where}: {_why(error)}") from None
+        self._servers.append(server)
+
+    def dial(self) -> None:
+        """Call the node's own address; ends in an event."""
+        assert self._address is not None, "a core that dials is given an address"
+        if self._dialling is None and not self._closing:
+            self._dialling = asyncio.create_task(self._dial(self._address))
+
+    async def _dial(self, address: Address) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                await loop.create_connection(
+                    lambda: Connection(self, address.wire()),
+                    address.host,
+                    address.port,
+                    ssl=address.tls,
+                )
+        except (OSError, TimeoutError) as error:
+            self._dialling = None
+            why = f"cannot reach {address.host}:{address.port}: {_why(error)}"
+            self._deliver((Disconnected(0, why),))
+        else:
+            self._dialling = None
+
+    # What connections report.
+
+    def opened(self, connection: Connection) -> None:
+        """A connection stands."""
+        self._number += 1
+        connection.number = self._number
+        if self._closing:
+            connection.cut("stopping")
+            return
+        self._connections[connection.number] = connection
+        _keep_alive(connection.transport)
+        event = Connected(connection.number, connection.address, connection.wire.name)
+        self._deliver((event,))
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        """Bytes have come."""
+        number = connection.number
+        if connection.why:
+            return  # It was told to go; what it still says is not heard.
+        try:
+            messages = connection.wire.feed(data)
+        except RemoteProtocolError as error:
+            self._deliver((Erred(number, error.cost, str(error)),))
+            # After such an error nothing from this peer can be understood.
+            self.hang_up(number, str(error))
+            return
+        if messages:
+            self._deliver([Received(number, message) for message in messages])
+
+    def closed(self, connection: Connection, why: str) -> None:
+        """A connection has ended."""
+        self._unsent.pop(connection, None)
+        if self._connections.pop(connection.number, None) is not None:
+            self._deliver((Disconnected(connection.number, why),))
+        if not self._connections:
+            self._empty.set()
+
+    # What the core wants.
+
+    def send(self, peer: int, message: object) -> None:
+        """Say something, at the next `flush`; nothing where the peer is gone."""
+        connection = self._connections.get(peer)
+        if connection is None or connection.why:
+            return
+        data = connection.wire.encode(message)
+        if data:
+            connection.out.append(data)
+            self._unsent[connection] = None
+
+    def flush(self) -> None:
+        """Hand to the system all that was said."""
+        unsent, self._unsent = self._unsent, {}
+        for connection in unsent:
+            data = connection.out[0] if len(connection.out) == 1 else b"".join(connection.out)
+            connection.out.clear()
+            if connection.transport is not None and not connection.transport.is_closing():
+                connection.transport.write(data)
+
+    def hang_up(self, peer: int, why: str) -> None:
+        """End a connection once what was said is on its way, or soon in any case."""
+        connection = self._connections.get(peer)
+        if connection is None or connection.why:
+            return
+        self.flush()
+        connection.why = why
+        if connection.transport is not None:
+            connection.transport.close()
+            asyncio.get_running_loop().call_later(HANG_UP_SECONDS, connection.cut, why)
+
+    async def close(self, seconds: float) -> None:
+        """End everything; what was said has `seconds` to leave."""
+        self._closing = True
+        for server in self._servers:
+            server.close()
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.wait([self._dialling])
+        self.flush()
+        for number in list(self._connections):
+            self.hang_up(number, "stopping")
+        self._empty.clear()
+        if self._connections:
+            asyncio.get_running_loop().call_later(seconds, self._cut_all)
+            await self._empty.wait()
+
+    def _cut_all(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.cut("stopping")
+
+
+def _peer_name(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+def _keep_alive(transport: asyncio.Transport | None) -> None:
+    """Have the system notice a peer whose machine or cable is gone."""
+    raw = None if transport is None else transport.get_extra_info("socket")
+    if raw is None:
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEP_ALIVE_SECONDS),
+        ("TCP_KEEPINTVL", KEEP_ALIVE_SECONDS // KEEP_ALIVE_TRIES),
+        ("TCP_KEEPCNT", KEEP_ALIVE_TRIES),
+        ("TCP_USER_TIMEOUT", 2000 * KEEP_ALIVE_SECONDS),
+    ):
+        if hasattr(socket, option):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

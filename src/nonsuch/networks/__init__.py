@@ -1,0 +1,1 @@
+"""The five networks: what each says on its wire, and what each of its nodes decides."""

@@ -1,0 +1,1 @@
+"""The pool network, LiteMiner: clients hand in work, a pool shares it out, miners do it."""

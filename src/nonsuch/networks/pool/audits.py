@@ -1,0 +1,157 @@
+"""Scanning again what somebody says was scanned.
+
+An audit is a shard with what its miner said of it. It is chosen by lot, or because the miner's
+shares fall behind the law (`work/shares.py`), or because so many of its shards have gone by
+unaudited. Another miner scans the shard under the same limit; where there is none who could, the
+pool does it itself.
+
+Every share either of them names was rehashed, so the union of the two lists is true, and whoever
+lacks one of it has left it out: that is proof, against the first miner or against the second. A
+miner of a wire without evidence names its lowest nonce only; there a lower one is the proof.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from nonsuch.networks.pool.job import Job
+from nonsuch.work.puzzle import Proof
+from nonsuch.work.target import Target
+
+if TYPE_CHECKING:
+    from nonsuch.networks.pool.roster import Miner, Unaudited
+
+__all__ = ["AUDITS_MAX", "LOSSES_MAX", "UNAUDITED_MAX", "Audit", "AuditDesk", "Verdict"]
+
+AUDITS_MAX = 4096
+"""Audits that wait at once. More can only be wanted by more miners than can be suspected."""
+
+AUDITS_LOOK_MAX = 16
+"""How many of them are held against one miner that asks for work."""
+
+LOSSES_MAX = 3
+"""Auditors that an audit may lose before the pool does it itself."""
+
+UNAUDITED_MAX = 128
+"""A miner's shards in a row without an audit: what is redone, at most, when it is caught."""
+
+
+class Audit:
+    """A shard to be scanned again."""
+
+    __slots__ = (
+        "claim",
+        "entry",
+        "job",
+        "limit",
+        "losses",
+        "nonces",
+        "start",
+        "stop",
+        "suspect",
+    )
+
+    def __init__(
+        self,
+        job: Job,
+        entry: Unaudited,
+        suspect: Miner,
+        nonces: Sequence[int],
+        limit: Target,
+        claim: Proof | None,
+    ) -> None:
+        self.job = job
+        self.start = entry.start
+        self.stop = entry.stop
+        self.entry = entry
+        self.suspect = suspect
+        self.nonces = tuple(nonces)
+        self.limit = limit
+        self.claim = claim
+        self.losses = 0
+
+    @property
+    def count(self) -> int:
+        """How many nonces are to be scanned again."""
+        return self.stop - self.start
+
+    def verdict(self, nonces: Sequence[int], best: Proof | None, *, blind: bool) -> Verdict:
+        """Compare with what the auditor found: `nonces` under the limit, or the best alone."""
+        if blind or not self.suspect.evidence:
+            return self._blind_verdict(best)
+        said, found = set(self.nonces), set(nonces)
+        return Verdict(tuple(sorted(found - said)), tuple(sorted(said - found)))
+
+    def _blind_verdict(self, best: Proof | None) -> Verdict:
+        claim = self.claim
+        if claim is None or best is None:
+            return Verdict((), ())
+        # Ranks alone: of equal ones, miners of that wire may name any.
+        if best.rank < claim.rank:
+            return Verdict((best.nonce,), ())
+        if claim.rank < best.rank and self.start <= claim.nonce < self.stop:
+            return Verdict((), (claim.nonce,))
+        return Verdict((), ())
+
+
+class Verdict:
+    """Which nonces the suspect left out, and which ones the auditor did."""
+
+    __slots__ = ("auditor_missed", "suspect_missed")
+
+    def __init__(self, suspect_missed: tuple[int, ...], auditor_missed: tuple[int, ...]) -> None:
+        self.suspect_missed = suspect_missed
+        self.auditor_missed = auditor_missed
+
+
+class AuditDesk:
+    """The audits that wait for an auditor, first in, first out."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Audit] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Audit]:
+        return iter(self._waiting)
+
+    def add(self, audit: Audit) -> None:
+        """One more. The job waits for it."""
+        audit.job.audits += 1
+        self._waiting.append(audit)
+
+    def put_back(self, audit: Audit) -> None:
+        """Its auditor was lost: it is the next again."""
+        audit.losses += 1
+        self._waiting.appendleft(audit)
+
+    def take_for(self, miner: Miner) -> Audit | None:
+        """The next audit that this miner can do: not one of itself."""
+        for _ in range(min(len(self._waiting), AUDITS_LOOK_MAX)):
+            audit = self._waiting[0]
+            if self.can_audit(miner, audit):
+                return self._waiting.popleft()
+            self._waiting.rotate(-1)
+        return None
+
+    def take_first(self) -> Audit | None:
+        """The next audit for the pool itself."""
+        return self._waiting.popleft() if self._waiting else None
+
+    @staticmethod
+    def can_audit(miner: Miner, audit: Audit) -> bool:
+        """Whether the miner is somebody else, and can say enough."""
+        enough = miner.evidence or not audit.suspect.evidence
+        other = miner is not audit.suspect and audit.losses < LOSSES_MAX
+        return other and enough and miner.can_search(audit.job)
+
+    def drop(self, job: Job | None = None, suspect: Miner | None = None) -> list[Audit]:
+        """Give up those of a job that is over, or of a miner that is caught already."""
+        dropped = [each for each in self._waiting if each.job is job or each.suspect is suspect]
+        for audit in dropped:
+            self._waiting.remove(audit)
+            audit.job.audits -= 1
+        return dropped

@@ -1,0 +1,159 @@
+"""Which job a miner works for next, and how large a piece of it it gets.
+
+**Fairness.** Each job counts the nonces that were leased of it; the job with the fewest is served
+next (start-time fair queueing; Goyal, Vin and Cheng, 1996). A job that comes, or that had nothing
+to lease for a while, begins at the count of whoever is served now, so it can neither be starved by
+a huge job nor catch up on time in which it did not exist.
+
+**Size.** A shard should take its miner `shard_seconds`. Toward the end of a job shards shrink with
+what is left, to the miner's part of half of it, down to `TAIL_SECONDS`: so all miners come to the
+end together. A second lease is given ahead only while there is plenty.
+
+**The last shards.** When nothing is left to lease, an idle miner gets a copy of a shard that its
+holder will not finish before the idle one could. Oldest leases are looked at first, and only a few.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from itertools import islice
+
+from nonsuch.networks.pool.job import Job
+from nonsuch.networks.pool.roster import Grant, Miner, Roster
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.work.shares import share_limit
+from nonsuch.work.target import Target
+
+__all__ = ["Dispatcher", "limit_for"]
+
+FIRST_NONCES = 2**18
+"""The first shard of a miner that says nothing of its rate: some milliseconds of a kernel."""
+
+FIRST_SECONDS = 0.25
+"""How long the first shard should take one that does."""
+
+RATE_HINT_MAX = 1e12
+"""No miner is believed to be faster before it has shown it."""
+
+COUNT_MAX = 2**56
+"""Nonces in a shard: more would be a rate that no machine has."""
+
+COUNT_BITS = 6
+"""Shard sizes keep so many leading bits, so that they, and their share limits, repeat."""
+
+PLENTY = 3.0
+"""Shards' worth of free nonces a miner, from which on leases are given ahead."""
+
+TAIL_PART = 0.5
+"""How much of what is left is shared out in one round of leases."""
+
+TAIL_SECONDS = 0.1
+"""The smallest shards: they still take a hundred times as long as handing them out."""
+
+COPIES_MAX = 2
+"""Leases on one shard at once."""
+
+COPY_JOBS_MAX = 8
+COPY_LEASES_MAX = 16
+"""How many jobs, and how many of the oldest leases of each, are looked at for a copy."""
+
+COPY_GAIN = 1.5
+"""A copy is made where it would be done in two thirds of the time that the holder still needs."""
+
+
+@functools.lru_cache(maxsize=4096)
+def limit_for(count: int) -> Target:
+    """`share_limit`, remembered: sizes repeat."""
+    return share_limit(count)
+
+
+class Dispatcher:
+    """The jobs that have something to lease, and the decisions above."""
+
+    def __init__(self, settings: PoolSettings, roster: Roster) -> None:
+        self._settings = settings
+        self._roster = roster
+        self._heap: list[tuple[int, int, Job]] = []
+        self._served = 0
+
+    def offer(self, job: Job) -> None:
+        """The job has, or has again, free nonces."""
+        if not job.queued and job.book.free:
+            job.queued = True
+            job.served = max(job.served, self._served)
+            heapq.heappush(self._heap, (job.served, job.order, job))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether some job may have something to lease."""
+        return bool(self._heap)
+
+    def next_job(self, miner: Miner) -> Job | None:
+        """The job to be served next among those that this miner can search."""
+        aside: list[tuple[int, int, Job]] = []
+        found: Job | None = None
+        while self._heap and found is None:
+            entry = heapq.heappop(self._heap)
+            job = entry[2]
+            if not job.book.free:
+                job.queued = False
+            elif miner.can_search(job):
+                found = job
+                job.queued = False
+                self._served = max(self._served, job.served)
+            else:
+                aside.append(entry)
+        for entry in aside:
+            heapq.heappush(self._heap, entry)
+        return found
+
+    def shard_nonces(self, job: Job, miner: Miner) -> int:
+        """How many nonces of the job this miner should get now."""
+        if self._settings.shard_nonces is not None:
+            return self._settings.shard_nonces
+        if not miner.rate:
+            return FIRST_NONCES
+        rate = min(miner.rate, RATE_HINT_MAX)
+        wanted = rate * (self._settings.shard_seconds if miner.results else FIRST_SECONDS)
+        part = job.book.free * TAIL_PART * rate / max(rate, self._roster.rate)
+        count = int(min(wanted, max(part, rate * TAIL_SECONDS), COUNT_MAX))
+        return _rounded(max(1, count))
+
+    def is_plenty(self, job: Job, count: int) -> bool:
+        """Whether a lease of `count` nonces may be given to a miner that is still busy."""
+        if self._settings.shard_nonces is not None:
+            return job.book.free > PLENTY * count * len(self._roster.miners)
+        return job.book.free > PLENTY * self._settings.shard_seconds * self._roster.rate
+
+    def slow_grant(
+        self, jobs: dict[str, Job], grants: dict[int, Grant], miner: Miner, now: float
+    ) -> Grant | None:
+        """An open lease that this idle miner would finish well before its holder."""
+        best: Grant | None = None
+        best_gain = 0.0
+        for job in islice(jobs.values(), COPY_JOBS_MAX):
+            if job.book.free or not miner.can_search(job):
+                continue
+            for number in islice(job.book.open, COPY_LEASES_MAX):
+                grant = grants[number]
+                gain = self._gain(grant, miner, now)
+                if gain > best_gain:
+                    best, best_gain = grant, gain
+        return best
+
+    def _gain(self, grant: Grant, miner: Miner, now: float) -> float:
+        """Seconds that a copy would save; 0 where there should be none."""
+        holder = grant.miner
+        if holder is miner or len(grant.shard.leases) >= COPIES_MAX:
+            return 0.0
+        remaining = holder.remaining_seconds(grant, now)
+        needed = grant.shard.count / miner.rate if miner.rate else remaining / COPY_GAIN
+        if needed * COPY_GAIN + TAIL_SECONDS / 2 > remaining:
+            return 0.0
+        return remaining - needed
+
+
+def _rounded(count: int) -> int:
+    surplus = max(0, count.bit_length() - COUNT_BITS)
+    return count >> surplus << surplus

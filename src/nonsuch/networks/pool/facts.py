@@ -1,0 +1,217 @@
+"""What a pool, a miner and a client tell people: log lines and displays are made of these.
+
+The name of the class is the event, its fields are the numbers. Counters live in
+`Pool.statistics()`; a fact is something that somebody may want to read.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "Answered",
+    "AuditPassed",
+    "Cheated",
+    "ConnectionLost",
+    "Fact",
+    "JobAccepted",
+    "JobEnded",
+    "JobFinished",
+    "LeaseLost",
+    "MinerJoined",
+    "MinerLeft",
+    "PeerDropped",
+    "PoolRefused",
+    "Progressed",
+    "Reconnected",
+    "Reported",
+    "Restored",
+    "SubmitRefused",
+    "Worked",
+]
+
+
+class _Fact(msgspec.Struct, frozen=True):
+    """Keyword and value; every field can be shown as it is."""
+
+
+# Of a pool.
+
+
+class Restored(_Fact, frozen=True):
+    """A pool has read its journal."""
+
+    jobs: int
+    finished: int
+    records: int
+
+
+class MinerJoined(_Fact, frozen=True):
+    """A miner has said hello."""
+
+    miner: str
+    address: str
+    wire: str
+    miners: int
+
+
+class MinerLeft(_Fact, frozen=True):
+    """A miner's connection has ended; so many leases went back."""
+
+    miner: str
+    why: str
+    leases: int
+    miners: int
+
+
+class LeaseLost(_Fact, frozen=True):
+    """A lease went back into the queue; `cause` is frozen, missed, left or cheated."""
+
+    miner: str
+    cause: str
+    job: str
+    start: int
+    stop: int
+
+
+class JobAccepted(_Fact, frozen=True):
+    """A job is on disk and will be done."""
+
+    job: str
+    first: int
+    last: int
+    miners: int
+
+
+class JobFinished(_Fact, frozen=True):
+    """A job has its answer."""
+
+    job: str
+    nonce: int | None
+    hashes: int
+    seconds: float
+
+
+class JobEnded(_Fact, frozen=True):
+    """A job was withdrawn."""
+
+    job: str
+    reason: str
+
+
+class AuditPassed(_Fact, frozen=True):
+    """A shard was scanned again and nothing was missing."""
+
+    miner: str
+    auditor: str
+    start: int
+    stop: int
+
+
+class Cheated(_Fact, frozen=True):
+    """A miner was caught: how, and its shares against the law since it joined."""
+
+    miner: str
+    address: str
+    reason: str
+    shares: int
+    expected: float
+    results: int
+    redone: int
+
+
+class PeerDropped(_Fact, frozen=True):
+    """A connection was ended for what its peer did, or did not do."""
+
+    address: str
+    reason: str
+
+
+# Of a miner.
+
+
+class Reconnected(_Fact, frozen=True):
+    """The connection to the pool stands, again or for the first time."""
+
+    address: str
+    attempts: int
+
+
+class ConnectionLost(_Fact, frozen=True):
+    """There is no connection to the pool; it will be tried again. Told once a loss."""
+
+    why: str
+
+
+class PoolRefused(_Fact, frozen=True):
+    """The pool will not have this node; `final` where it will never."""
+
+    reason: str
+    final: bool
+
+
+class Worked(_Fact, frozen=True):
+    """A shard was searched."""
+
+    job: str
+    start: int
+    stop: int
+    seconds: float
+
+
+# Of a client.
+
+
+class Progressed(_Fact, frozen=True):
+    """Where the client's job stands, as the pool says; `nonce` is the best so far."""
+
+    job: str
+    done: int
+    total: int
+    rate: float
+    miners: int
+    nonce: int | None
+
+
+class Answered(_Fact, frozen=True):
+    """The answer, hashed again here; None where no nonce meets the target."""
+
+    job: str
+    nonce: int | None
+    hashes: int
+    seconds: float
+
+
+class SubmitRefused(_Fact, frozen=True):
+    """There will be no answer, and why."""
+
+    job: str
+    reason: str
+
+
+class Reported(_Fact, frozen=True):
+    """The pool's statistics, as JSON."""
+
+    statistics: bytes
+
+
+Fact = (
+    Restored
+    | MinerJoined
+    | MinerLeft
+    | LeaseLost
+    | JobAccepted
+    | JobFinished
+    | JobEnded
+    | AuditPassed
+    | Cheated
+    | PeerDropped
+    | Reconnected
+    | ConnectionLost
+    | PoolRefused
+    | Worked
+    | Progressed
+    | Answered
+    | SubmitRefused
+    | Reported
+)

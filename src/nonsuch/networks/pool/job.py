@@ -1,0 +1,181 @@
+"""One job of a pool: its puzzle, what is searched of it, and the best so far.
+
+The last nonce of a job is hashed by the pool itself, when the job comes in. Some miners of the
+LiteMiner wire search up to and including the end of a range that was meant without it; so no range
+that is handed out ends above the last nonce, and whatever they report is a nonce of the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nonsuch.networks.pool.messages import Answer, Status
+from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
+from nonsuch.work.leases import LeaseBook
+from nonsuch.work.presets import liteminer
+from nonsuch.work.puzzle import Proof, Puzzle
+from nonsuch.work.target import Target
+
+__all__ = ["Finished", "Job"]
+
+RATE_MEMORY_SECONDS = 5.0
+"""How far back a job's rate looks."""
+
+
+class Job:
+    """A job that runs or waits. `now` is when it came, or came back from disk."""
+
+    __slots__ = (
+        "_measured",
+        "audits",
+        "best",
+        "book",
+        "found",
+        "liteminer_data",
+        "now",
+        "opened",
+        "order",
+        "owner",
+        "puzzle",
+        "queued",
+        "rate",
+        "records",
+        "served",
+        "target",
+        "watchers",
+    )
+
+    def __init__(
+        self, opened: JobOpened, order: int, now: float, *, done: Iterable[range] = ()
+    ) -> None:
+        self.opened = opened
+        self.order = order
+        self.now = now
+        self.puzzle: Puzzle = opened.puzzle.puzzle()
+        self.target = None if opened.target is None else target_of(opened.target)
+        self.book = LeaseBook(opened.first, opened.last, done)
+        self.best: Proof | None = None
+        self.found: int | None = None
+        self.liteminer_data = _liteminer_data(self.puzzle) if self.target is None else None
+        self.served = 0
+        self.queued = False
+        self.audits = 0
+        self.owner = 0
+        self.records = 0
+        self.watchers: dict[int, None] = {}
+        self.rate = 0.0
+        self._measured = (now, self.book.done.total)
+        self.offer(self.puzzle.prove(opened.last))
+
+    @property
+    def id(self) -> str:
+        """The id that the client chose."""
+        return self.opened.job
+
+    @property
+    def total(self) -> int:
+        """How many nonces it has."""
+        return self.opened.last + 1 - self.opened.first
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to search, nor to search again."""
+        return not self.audits and self.book.finished
+
+    def offer(self, proof: Proof) -> bool:
+        """A nonce of this job, hashed here: is it the best so far?"""
+        better = self.best is None or proof.merit < self.best.merit
+        if better:
+            self.best = proof
+        return better
+
+    def meet(self, nonce: int) -> list[int]:
+        """A nonce that the target admits. Returns the leases that lie behind the first such."""
+        if self.found is not None and self.found <= nonce:
+            return []
+        self.found = nonce
+        return self.book.truncate(nonce + 1)
+
+    @property
+    def answer_nonce(self) -> int | None:
+        """What a client wants to know, once the job is complete."""
+        if self.target is None:
+            return None if self.best is None else self.best.nonce
+        if self.found is not None:
+            return self.found
+        last = self.puzzle.prove(self.opened.last)
+        return last.nonce if self.target.admits(last.rank) else None
+
+    def measure(self, hashes: int, now: float) -> None:
+        """So many nonces are tried by now: follow the rate."""
+        before, tried = self._measured
+        seconds = now - before
+        if seconds <= 0:
+            return
+        current = max(0, hashes - tried) / seconds
+        weight = min(1.0, seconds / RATE_MEMORY_SECONDS) if self.rate else 1.0
+        self.rate += (current - self.rate) * weight
+        self._measured = (now, hashes)
+
+    def status(self, hashes: int, miners: int, now: float) -> Status:
+        """What its watchers are told."""
+        return Status(
+            job=self.id,
+            done=min(self.total, hashes),
+            total=self.total,
+            rate=self.rate,
+            miners=miners,
+            seconds=now - self.now,
+            nonce=None if self.best is None else self.best.nonce,
+        )
+
+    def snapshot(self) -> JobSnapshot:
+        """All that a restart needs to know."""
+        done = tuple((part.start, part.stop - part.start) for part in self.book.done)
+        best = None if self.best is None else self.best.nonce
+        return JobSnapshot(self.opened, done, best if self.found is None else self.found)
+
+    def closed(self, now: float) -> JobClosed:
+        """All that is kept of it when it is done."""
+        hashes = self.book.done.total + 1
+        return JobClosed(self.opened, self.answer_nonce, hashes, now - self.now)
+
+
+class Finished:
+    """A job that has its answer."""
+
+    __slots__ = ("closed",)
+
+    def __init__(self, closed: JobClosed) -> None:
+        self.closed = closed
+
+    @property
+    def answer(self) -> Answer:
+        """What a client that comes back is told."""
+        closed = self.closed
+        return Answer(closed.opened.job, closed.nonce, closed.hashes, closed.seconds)
+
+    @property
+    def status(self) -> Status:
+        """The last status of it."""
+        opened = self.closed.opened
+        total = opened.last + 1 - opened.first
+        return Status(
+            opened.job, total, total, 0.0, 0, self.closed.seconds, nonce=self.closed.nonce
+        )
+
+
+def target_of(data: bytes) -> Target:
+    """A target from its 32 bytes, big-endian. Raises `LocalError` for zero."""
+    return Target(int.from_bytes(data, "big"))
+
+
+def _liteminer_data(puzzle: Puzzle) -> str | None:
+    """The text that stands for this puzzle on the LiteMiner wire; None where none does."""
+    message = puzzle.prefix[:-1]
+    if puzzle != liteminer(message):
+        return None
+    try:
+        return message.decode()
+    except UnicodeDecodeError:
+        return None

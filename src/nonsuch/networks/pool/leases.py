@@ -1,0 +1,224 @@
+"""Work goes out: leases are given, copied, revoked and lost.
+
+Each lease is entered in three places, always together: the job's `LeaseBook` knows the nonces,
+`State.grants` whose it is, and `Miner.grants` what a miner holds. An audit is a lease like any
+other, but of nonces that the book has as done already.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from nonsuch.networks.pool import facts, messages
+from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
+from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.job import Job
+from nonsuch.networks.pool.roster import Grant, Miner
+from nonsuch.networks.pool.state import OwnAudit, State
+from nonsuch.node import Search
+from nonsuch.work.goals import Shares
+from nonsuch.work.leases import Shard
+from nonsuch.work.target import Target
+
+__all__ = ["WAKE_SECONDS", "Leases"]
+
+WAKE_SECONDS = 0.5
+"""How often watchers hear of their jobs, and idle miners are held against slow ones."""
+
+COPIES_A_ROUND = 64
+"""How many idle miners are given copies at once."""
+
+OVERDUE_FACTOR = 10.0
+"""A lease that takes so many times as long as its shard should is lost, beats or not."""
+
+
+class Leases:
+    """All that changes who holds what."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._task = 0
+
+    # Giving.
+
+    def serve_idle(self, now: float) -> None:
+        """Give the idle miners what there is."""
+        state = self._state
+        if state.desk:
+            self._audit_here()
+        if not state.roster.idle:
+            return
+        for miner in list(state.roster.idle.values()):
+            if not state.dispatcher.has_work and not state.desk:
+                break
+            self.refill(miner, now)
+        if state.roster.idle and state.grants:
+            state.wake(now + WAKE_SECONDS)
+
+    def copy_slow_shards(self, now: float) -> None:
+        """Let idle miners race slow ones, the fastest first, as long as that gains time."""
+        idle = self._state.roster.idle.values()
+        for miner in heapq.nlargest(COPIES_A_ROUND, idle, key=lambda each: each.rate):
+            if not self._copy(miner, now):
+                return
+
+    def refill(self, miner: Miner, now: float) -> None:
+        """Give the miner work until it has enough; without any, it is idle."""
+        roster = self._state.roster
+        if miner.gone:
+            return
+        while len(miner.grants) < miner.leases_max and self._grant(miner, now):
+            pass
+        if miner.grants or self._copy(miner, now):
+            roster.idle.pop(miner.peer, None)
+        else:
+            roster.idle[miner.peer] = miner
+
+    def _grant(self, miner: Miner, now: float) -> bool:
+        state = self._state
+        if state.desk and (audit := state.desk.take_for(miner)) is not None:
+            self._grant_audit(audit, miner, now)
+            return True
+        job = state.dispatcher.next_job(miner)
+        if job is None:
+            return False
+        count = state.dispatcher.shard_nonces(job, miner)
+        if miner.grants and not state.dispatcher.is_plenty(job, count):
+            state.dispatcher.offer(job)
+            return False
+        state.number += 1
+        shard = job.book.lease(state.number, count)
+        assert shard is not None, "a job that is offered has free nonces"
+        job.served += shard.count
+        state.dispatcher.offer(job)
+        self._open(Grant(state.number, job, shard, miner, _limit(shard, miner), now))
+        return True
+
+    def _copy(self, miner: Miner, now: float) -> bool:
+        state = self._state
+        slow = state.dispatcher.slow_grant(state.jobs, state.grants, miner, now)
+        if slow is None:
+            return False
+        state.number += 1
+        shard = slow.job.book.copy(state.number, slow.number)
+        state.counts["copies"] += 1
+        self._open(Grant(state.number, slow.job, shard, miner, _limit(shard, miner), now))
+        state.roster.idle.pop(miner.peer, None)
+        return True
+
+    def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
+        self._state.number += 1
+        shard = Shard(audit.start, audit.stop)
+        limit = audit.limit if miner.evidence else None
+        grant = Grant(self._state.number, audit.job, shard, miner, limit, now)
+        grant.audit = audit
+        self._open(grant)
+
+    def _audit_here(self) -> None:
+        """Where no miner can do the next audit, the pool does it, one at a time."""
+        state = self._state
+        if state.own_audit is not None:
+            return
+        audit = next(iter(state.desk))
+        suspect = audit.suspect
+        others = state.roster.has_other(suspect, evidence=suspect.evidence)
+        if others and audit.losses < LOSSES_MAX:
+            return
+        state.desk.take_first()
+        self._task += 1
+        state.own_audit = OwnAudit(self._task, audit)
+        nonces = range(audit.start, audit.stop)
+        state.effects.append(Search(self._task, audit.job.puzzle, nonces, Shares(audit.limit)))
+
+    def _open(self, grant: Grant) -> None:
+        """Enter a lease and send it."""
+        state, miner, job = self._state, grant.miner, grant.job
+        if not miner.grants:
+            miner.busy_since = grant.granted_at
+            peer = state.roster.peers[miner.peer]
+            state.roster.look_at(peer, grant.granted_at + state.settings.lease_seconds)
+        miner.grants[grant.number] = grant
+        state.grants[grant.number] = grant
+        puzzle = None
+        if job.id not in miner.known:
+            miner.known[job.id] = None
+            puzzle = job.opened.puzzle
+        state.send(
+            miner.peer,
+            messages.Lease(
+                grant.number,
+                job.id,
+                grant.start,
+                grant.stop - grant.start,
+                0 if grant.limit is None else grant.limit.bits,
+                None if grant.audit is not None else job.opened.target,
+                puzzle,
+            ),
+        )
+
+    # Taking.
+
+    def close(self, grant: Grant) -> None:
+        """The lease is open no more; the book is the caller's business."""
+        del self._state.grants[grant.number]
+        grant.miner.grants.pop(grant.number, None)
+
+    def revoke(self, number: int) -> None:
+        """A lease that the book has as void: its miner may stop, and have something else."""
+        grant = self._state.grants[number]
+        self.close(grant)
+        miner = grant.miner
+        if miner.gone:
+            return
+        self._state.send(miner.peer, messages.Revoke(number))
+        if not miner.grants:
+            self._state.roster.idle[miner.peer] = miner
+
+    def revoke_job(self, job: Job) -> None:
+        """The job is over: so are its leases, audits included."""
+        state = self._state
+        state.desk.drop(job=job)
+        for number in [number for number, grant in state.grants.items() if grant.job is job]:
+            self.revoke(number)
+
+    def lose(self, grant: Grant, cause: str) -> None:
+        """A lease that did not end well: its shard goes back into the queue."""
+        state = self._state
+        self.close(grant)
+        state.requeues[cause] += 1
+        # A message may be what was lost: the puzzle had better come again.
+        grant.miner.known.pop(grant.job.id, None)
+        if grant.audit is not None:
+            state.desk.put_back(grant.audit)
+        else:
+            grant.job.book.give_back(grant.number)
+            state.dispatcher.offer(grant.job)
+        state.emit(facts.LeaseLost(grant.miner.name, cause, grant.job.id, grant.start, grant.stop))
+
+    def lose_all(self, miner: Miner, cause: str) -> None:
+        """A miner that is silent, gone or caught. One without words for "stop" must be dropped."""
+        for grant in list(miner.grants.values()):
+            if not miner.gone:
+                self._state.send(miner.peer, messages.Revoke(grant.number))
+            self.lose(grant, cause)
+
+    def lose_overdue(self, miner: Miner, now: float) -> None:
+        """A miner may beat for ever and never come to an end."""
+        settings = self._state.settings
+        grant = next(iter(miner.grants.values()))
+        elapsed = now - max(grant.granted_at, miner.returned_at)
+        count = grant.stop - grant.start
+        expected = count / miner.rate if miner.rate else 0.0
+        bound = OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
+        if elapsed <= bound:
+            return
+        slower = count / elapsed / 2
+        self._state.roster.rate += slower - miner.rate
+        miner.rate = slower
+        self._state.send(miner.peer, messages.Revoke(grant.number))
+        self.lose(grant, "overdue")
+        self.refill(miner, now)
+
+
+def _limit(shard: Shard, miner: Miner) -> Target | None:
+    return limit_for(shard.count) if miner.evidence else None

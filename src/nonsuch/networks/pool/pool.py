@@ -1,0 +1,342 @@
+"""The pool: jobs come from clients, go out to miners in shards, and come back as one answer.
+
+    client ──Submit──▶ job ──cut──▶ shard ──Lease──▶ miner ──Result──▶ rehashed ──▶ done, best
+                        ▲                     │                            │
+                        └──── returned ◀── silent, gone, caught            └──▶ journal
+
+This file is the core's face: events, connections and the clock. Behind it, `leases` give work out,
+`results` take it back and believe nothing, and `jobs` are what clients see; `state` is what they
+share. `work/leases` knows which nonces are free, leased and done; `dispatch` decides who gets what.
+
+**What is lost when.** A miner that closes gives its shards back at once; one that is silent for
+`lease_seconds` while it holds work loses them; one whose beat does not name a lease that it should
+hold (the message was lost) loses that one. A result of a lease that is not open any more is
+ignored: the nonces are somebody else's by now. A client that goes leaves its job behind, and finds
+it again by its id; only a LiteMiner client, whose wire has no ids, takes its job along.
+
+**What is on disk when.** A job is accepted when its record is on disk, and answered when its answer
+is. A finished shard need not be: if its record is lost with the pool, it is searched again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import random
+from itertools import islice
+
+import msgspec
+
+from nonsuch.errors import RemoteError, RemoteProtocolError
+from nonsuch.networks.pool import facts, messages, records
+from nonsuch.networks.pool.jobs import Jobs
+from nonsuch.networks.pool.leases import Leases
+from nonsuch.networks.pool.results import Results
+from nonsuch.networks.pool.roster import Miner, Peer
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.state import DROPPED, State
+from nonsuch.networks.pool.statistics import MinerStatistics, PoolStatistics
+from nonsuch.node import (
+    Connected,
+    Disconnected,
+    Effect,
+    Erred,
+    Event,
+    Received,
+    Searched,
+    Started,
+    Tick,
+)
+
+__all__ = ["Pool"]
+
+BEATS_A_LEASE = 3
+"""A miner beats so often in `lease_seconds`: two of them may be late."""
+
+DESCRIBED_MAX = 100
+"""Jobs and miners that statistics describe one by one."""
+
+LIFE_BITS = 40
+"""Lease numbers of one life of the pool: a million million."""
+
+LOOK_AGAIN_SECONDS = 0.001
+"""At the least: a clock that stands still must not make a loop."""
+
+
+class Pool:
+    """The core of a pool. `lots` decides what is audited; its seed makes a run repeatable."""
+
+    def __init__(self, settings: PoolSettings, lots: random.Random) -> None:
+        self._settings = settings
+        self._state = State(settings, lots)
+        self._leases = Leases(self._state)
+        self._jobs = Jobs(self._state, self._leases)
+        self._results = Results(self._state, self._leases, self._jobs)
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `nonsuch.node`."""
+        match event:
+            case Received():
+                self._on_received(event, now)
+            case Tick():
+                self._on_tick(now)
+            case Connected():
+                self._on_connected(event, now)
+            case Disconnected():
+                self._on_disconnected(event, now)
+            case Erred(peer=number, cost=cost, reason=reason):
+                if (peer := self._state.roster.peers.get(number)) is not None:
+                    self._charge(peer, cost, reason, now)
+            case Searched():
+                self._results.own_audit_done(event.task, event.nonces, now)
+            case Started():
+                self._on_started(event, now)
+            case _:
+                pass
+        return self._state.take_effects()
+
+    def deadline(self) -> float | None:
+        """When somebody may have been silent for too long, or watchers want news."""
+        look_at, wake_at = self._state.roster.next_look_at, self._state.wake_at
+        if look_at is None or wake_at is None:
+            return wake_at if look_at is None else look_at
+        return min(look_at, wake_at)
+
+    def _on_started(self, event: Started, now: float) -> None:
+        replay = records.Replay(event.records)
+        self._state.began = now
+        self._state.number = replay.life + 1 << LIFE_BITS
+        self._state.persist_life(records.Life(replay.life + 1))
+        self._jobs.restore(replay, now)
+        if replay.count:
+            jobs, finished = len(self._state.jobs), len(self._state.finished)
+            self._state.emit(facts.Restored(jobs, finished, replay.count))
+
+    def _on_connected(self, event: Connected, now: float) -> None:
+        peer = Peer(event.peer, event.address, event.wire, now)
+        roster = self._state.roster
+        roster.add(peer)
+        roster.look_at(peer, now + self._settings.hello_seconds)
+        if len(roster.peers) > self._settings.connections_max:
+            reason = f"this pool has its {self._settings.connections_max} connections"
+            self._state.drop(peer, reason)
+
+    def _on_disconnected(self, event: Disconnected, now: float) -> None:
+        peer = self._state.roster.peers.get(event.peer)
+        if peer is None:
+            return
+        self._jobs.left(peer, now)
+        if peer.miner is not None:
+            self._miner_left(peer.miner, event.why, now)
+        self._state.roster.remove(event.peer)
+
+    def _on_received(self, event: Received, now: float) -> None:
+        peer = self._state.roster.peers.get(event.peer)
+        if peer is None or peer.role == DROPPED:
+            return
+        peer.heard_at = now
+        message = event.message
+        try:
+            if peer.role == "miner" and peer.miner is not None:
+                self._from_miner(peer.miner, message, now)
+            elif peer.role == "client":
+                self._from_client(peer, message, now)
+            elif isinstance(message, messages.Hello):
+                self._hello(peer, message, now)
+            else:
+                raise _out_of_place(message, "before a hello")
+        except RemoteError as error:
+            self._charge(peer, error.cost, str(error), now)
+
+    def _from_miner(self, miner: Miner, message: object, now: float) -> None:
+        match message:
+            case messages.Result():
+                self._results.take(miner, message, now)
+            case messages.Beat():
+                self._beat(miner, message, now)
+            case _:
+                raise _out_of_place(message, "from a miner")
+
+    def _from_client(self, peer: Peer, message: object, now: float) -> None:
+        match message:
+            case messages.Submit():
+                self._jobs.submit(peer, message, now)
+            case messages.Watch():
+                self._jobs.watch(peer, message, now)
+            case messages.Withdraw():
+                self._jobs.withdraw(peer, message, now)
+            case messages.Ask():
+                report = msgspec.json.encode(self.statistics(now))
+                self._state.send(peer.number, messages.Report(report))
+            case _:
+                raise _out_of_place(message, "from a client")
+
+    def _on_tick(self, now: float) -> None:
+        state = self._state
+        for peer in state.roster.due(now):
+            self._look_at(peer, now)
+        if state.wake_at is not None and now >= state.wake_at:
+            state.wake_at = None
+            self._jobs.tell_watchers(now)
+            self._leases.copy_slow_shards(now)
+        self._leases.serve_idle(now)
+
+    # Connections.
+
+    def _look_at(self, peer: Peer, now: float) -> None:
+        """Is this peer silent for too long? If not, look again when it could be."""
+        state, settings, miner = self._state, self._settings, peer.miner
+        late_at = peer.heard_at + settings.idle_seconds
+        if not peer.role:
+            state.drop(peer, f"no hello within {settings.hello_seconds:g} s")
+        elif miner is not None and miner.grants:
+            frozen_at = max(peer.heard_at, miner.busy_since) + settings.lease_seconds
+            if now >= frozen_at:
+                self._frozen(peer, miner)
+            else:
+                self._leases.lose_overdue(miner, now)
+                late_at = frozen_at
+        elif now >= late_at:
+            state.drop(peer, f"silent for {settings.idle_seconds:g} s")
+        state.roster.look_at(peer, max(late_at, now + LOOK_AGAIN_SECONDS))
+
+    def _frozen(self, peer: Peer, miner: Miner) -> None:
+        if miner.evidence:
+            self._leases.lose_all(miner, "frozen")
+            return
+        # This wire has no word for "stop": what came later could not be told apart.
+        self._state.drop(peer, f"silent for {self._settings.lease_seconds:g} s with work in hand")
+        self._leases.lose_all(miner, "frozen")
+
+    def _charge(self, peer: Peer, cost: int, reason: str, now: float) -> None:
+        """An error of a peer's; when its budget is spent, it goes."""
+        self._state.counts["errors"] += 1
+        peer.cost += cost
+        if peer.cost >= self._settings.error_budget and peer.role != DROPPED:
+            miner = peer.miner
+            self._state.drop(peer, reason)
+            if miner is not None:
+                self._leases.lose_all(miner, "dropped")
+                self._leases.serve_idle(now)
+
+    def _hello(self, peer: Peer, hello: messages.Hello, now: float) -> None:
+        state, settings = self._state, self._settings
+        expected = (messages.PROTOCOL, messages.VERSION)
+        if (hello.protocol, hello.version) != expected:
+            ours, theirs = f"{expected[0]} version {expected[1]}", f"version {hello.version}"
+            reason = f"this pool speaks {ours}, not {hello.protocol} {theirs}"
+            state.drop(peer, reason, final=True)
+            return
+        if not hmac.compare_digest(hello.token.encode(), settings.token.encode()):
+            reason = "the token is wrong" if hello.token else "this pool wants a token"
+            state.drop(peer, reason, final=True)
+            return
+        peer.role = hello.role
+        beat_seconds = settings.lease_seconds / BEATS_A_LEASE
+        state.send(peer.number, messages.Welcome(beat_seconds, settings.name))
+        state.roster.look_at(peer, now + settings.idle_seconds)
+        if hello.role == "miner":
+            miner = Miner(peer, hello.name, hello.rate)
+            state.roster.add_miner(peer, miner)
+            count = len(state.roster.miners)
+            state.emit(facts.MinerJoined(miner.name, peer.address, peer.wire, count))
+            self._leases.refill(miner, now)
+
+    # Miners.
+
+    def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
+        miner.hashes = beat.hashes
+        if miner.evidence and len(beat.leases) < len(miner.grants):
+            sent_before = now - self._settings.lease_seconds
+            for grant in list(miner.grants.values()):
+                if grant.number not in beat.leases and grant.granted_at < sent_before:
+                    self._leases.lose(grant, "missed")
+        if not miner.grants:
+            # Back from the dead, or from a lost message: it may have work again.
+            self._leases.refill(miner, now)
+
+    def _miner_left(self, miner: Miner, why: str, now: float) -> None:
+        leases = len(miner.grants)
+        if not miner.gone:
+            miner.gone = True
+            self._state.roster.remove_miner(miner)
+            miners = len(self._state.roster.miners)
+            self._state.emit(facts.MinerLeft(miner.name, why, leases, miners))
+        self._leases.lose_all(miner, "left")
+        self._leases.serve_idle(now)
+
+    # What is seen from outside.
+
+    def statistics(self, now: float) -> PoolStatistics:
+        """A frozen picture of the pool."""
+        state = self._state
+        jobs = islice(state.jobs.values(), DESCRIBED_MAX)
+        miners = islice(state.roster.miners.values(), DESCRIBED_MAX)
+        counts = state.counts
+        return PoolStatistics(
+            name=self._settings.name,
+            seconds=now - state.began,
+            connections=len(state.roster.peers),
+            miners=len(state.roster.miners),
+            miners_idle=len(state.roster.idle),
+            rate=state.roster.rate,
+            leases=len(state.grants),
+            jobs=len(state.jobs),
+            jobs_accepted=counts["jobs"],
+            jobs_finished=counts["finished"],
+            answers_kept=len(state.finished),
+            queue=sum(job.book.returned for job in state.jobs.values()),
+            results=counts["results"],
+            late_results=counts["late"],
+            copies=counts["copies"],
+            requeues=dict(state.requeues),
+            audits_passed=counts["audits"],
+            audits_waiting=len(state.desk) + (state.own_audit is not None),
+            cheats=counts["cheats"],
+            errors=counts["errors"],
+            dropped=counts["dropped"],
+            jobs_described=tuple(self._jobs.described(job, now) for job in jobs),
+            miners_described=tuple(_described(miner) for miner in miners),
+        )
+
+    def _check(self) -> None:
+        """Every nonce is free, leased or done; every lease is known in all three places."""
+        state = self._state
+        state.roster._check()
+        for number, grant in state.grants.items():
+            assert grant.miner.grants[number] is grant, f"its miner does not know lease {number}"
+            assert state.roster.miners.get(grant.miner.peer) is grant.miner, "held by nobody"
+            assert state.jobs.get(grant.job.id) is grant.job, f"lease {number} of a dead job"
+            if grant.audit is None:
+                assert grant.job.book.open[number] is grant.shard
+        audits: dict[str, int] = {}
+        waiting = [*state.desk, *(g.audit for g in state.grants.values() if g.audit is not None)]
+        if state.own_audit is not None:
+            waiting.append(state.own_audit.audit)
+        for audit in waiting:
+            audits[audit.job.id] = audits.get(audit.job.id, 0) + 1
+        for job in state.jobs.values():
+            job.book._check()
+            assert job.audits == audits.get(job.id, 0), "audits are miscounted"
+            assert all(number in state.grants for number in job.book.open)
+            assert job.queued or not job.book.free, "free nonces that nobody is offered"
+            assert not job.complete, "a complete job without an answer"
+        for miner in state.roster.miners.values():
+            assert all(state.grants[number] is grant for number, grant in miner.grants.items())
+
+
+def _described(miner: Miner) -> MinerStatistics:
+    return MinerStatistics(
+        name=miner.name,
+        address=miner.address,
+        wire=miner.wire,
+        rate=miner.rate,
+        leases=len(miner.grants),
+        results=miner.results,
+        shares=miner.drift.observed,
+        expected=round(miner.drift.expected, 1),
+        unaudited=len(miner.unaudited),
+    )
+
+
+def _out_of_place(message: object, where: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{type(message).__name__} {where} makes no sense")

@@ -1,0 +1,238 @@
+"""Work comes back, and is not believed: everything is rehashed, and some of it scanned again.
+
+What a result says is checked in three steps. *Can it be?* Every nonce it names lies in the lease
+and meets its limit, by hashing here; if not, that is a lie and the miner is out. *Is it likely?*
+The number of shares is held against the law (`work/shares.py`); if not, the shard is audited. *Is
+it so?* Some shards are audited whatever they look like, and an audit that finds what the miner left
+out is proof (`audits`). A miner that is caught loses its leases, and all its shards since the last
+audit that it passed go back to the queue.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nonsuch.errors import RemoteProtocolError
+from nonsuch.networks.pool import facts, messages, records
+from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Verdict
+from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.jobs import Jobs
+from nonsuch.networks.pool.leases import Leases
+from nonsuch.networks.pool.roster import Grant, Miner, Unaudited
+from nonsuch.networks.pool.state import State
+from nonsuch.work.puzzle import Proof
+from nonsuch.work.shares import FalseEvidence, check_shares, expected_shares
+
+__all__ = ["Results"]
+
+
+class _Scan(NamedTuple):
+    """What a result comes to: [start, stop) was searched, and gave these shares and this best.
+
+    For a job with a target, `best` is the nonce that met it, where one did.
+    """
+
+    stop: int
+    shares: tuple[int, ...]
+    best: Proof | None
+
+
+class Results:
+    """All that happens when a miner, or the pool's own search, comes back."""
+
+    def __init__(self, state: State, leases: Leases, jobs: Jobs) -> None:
+        self._state = state
+        self._leases = leases
+        self._jobs = jobs
+
+    def take(self, miner: Miner, result: messages.Result, now: float) -> None:
+        """A miner's result. Raises `RemoteError` for one of a lease that never was."""
+        grant = self._state.grants.get(result.lease)
+        if grant is None or grant.miner is not miner:
+            self._late(miner, result, now)
+            return
+        try:
+            scan = _believe(grant, result)
+        except FalseEvidence as error:
+            self.catch(miner, str(error), now)
+            return
+        count = scan.stop - grant.start
+        self._state.roster.rate += miner.returned(count, grant.granted_at, now)
+        if grant.limit is not None:
+            miner.drift.add(expected_shares(count, grant.limit), len(scan.shares))
+        self._leases.close(grant)
+        if grant.audit is not None:
+            self._audited(grant, grant.audit, scan, now)
+        else:
+            self._shard_done(grant, scan, now)
+        self._leases.refill(miner, now)
+        self._leases.serve_idle(now)
+
+    def _late(self, miner: Miner, result: messages.Result, now: float) -> None:
+        """The nonces are somebody else's by now; but the miner lives."""
+        self._state.counts["late"] += 1
+        if result.lease > self._state.number:
+            raise RemoteProtocolError(f"lease {result.lease} has never been given")
+        if not miner.grants:
+            self._leases.refill(miner, now)
+
+    def _shard_done(self, grant: Grant, scan: _Scan, now: float) -> None:
+        state, miner, job, shard = self._state, grant.miner, grant.job, grant.shard
+        start, stop = grant.start, min(scan.stop, shard.stop)
+        for rival in job.book.finish(grant.number, stop):
+            self._leases.revoke(rival)
+        state.dispatcher.offer(job)
+        better = scan.best is not None and self._jobs.offer(job, scan.best)
+        if start < stop:
+            state.counts["results"] += 1
+            entry = Unaudited(job, start, scan.stop)
+            miner.unaudited.append(entry)
+            if self._audit_is_due(miner):
+                limit = grant.limit or limit_for(scan.stop - start)
+                state.desk.add(Audit(job, entry, miner, scan.shares, limit, scan.best))
+            nonce = scan.best.nonce if better and scan.best is not None else None
+            state.persist_job(job, records.ShardDone(job.id, start, stop - start, nonce))
+        self._jobs.complete_if_done(job, now)
+
+    # Audits.
+
+    def _audit_is_due(self, miner: Miner) -> bool:
+        state = self._state
+        settings = state.settings
+        fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
+        if not fraction or len(state.desk) >= AUDITS_MAX:
+            # Without audits nobody is ever vouched for, and nothing need be remembered.
+            while len(miner.unaudited) > UNAUDITED_MAX:
+                miner.unaudited.popleft()
+            return bool(fraction) and False
+        chosen = state.lots.random() < fraction
+        return chosen or miner.drift.suspicious or len(miner.unaudited) >= UNAUDITED_MAX
+
+    def own_audit_done(self, task: int, nonces: tuple[int, ...], now: float) -> None:
+        """The pool's own search has ended."""
+        state = self._state
+        if state.own_audit is None or state.own_audit.task != task:
+            return
+        audit, state.own_audit = state.own_audit.audit, None
+        best = check_shares(audit.job.puzzle, nonces, audit.start, audit.stop, audit.limit)
+        self._settle(audit, audit.verdict(nonces, best, blind=False), None, best, now)
+        self._leases.serve_idle(now)
+
+    def _audited(self, grant: Grant, audit: Audit, scan: _Scan, now: float) -> None:
+        """An auditor is back."""
+        if scan.stop < audit.stop:
+            self._state.desk.put_back(audit)
+            return
+        verdict = audit.verdict(scan.shares, scan.best, blind=not grant.miner.evidence)
+        self._settle(audit, verdict, grant.miner, scan.best, now)
+
+    def _settle(
+        self, audit: Audit, verdict: Verdict, auditor: Miner | None, best: Proof | None, now: float
+    ) -> None:
+        """Somebody left something out, or nobody did."""
+        state, job, suspect = self._state, audit.job, audit.suspect
+        job.audits -= 1
+        if best is not None and self._jobs.offer(job, best):
+            state.persist_job(job, records.ShardDone(job.id, audit.start, 0, best.nonce))
+        if verdict.auditor_missed and auditor is not None:
+            missed = len(verdict.auditor_missed)
+            self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
+        if verdict.suspect_missed:
+            missed = len(verdict.suspect_missed)
+            if not verdict.auditor_missed:
+                # What the auditor scanned stays done.
+                _vouch(suspect, audit.entry, alone=True)
+            said = f"{missed} of {missed + len(audit.nonces)} shares"
+            self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
+        elif not verdict.auditor_missed:
+            state.counts["audits"] += 1
+            _vouch(suspect, audit.entry, alone=False)
+            suspect.drift.clear()
+            who = "the pool" if auditor is None else auditor.name
+            state.emit(facts.AuditPassed(suspect.name, who, audit.start, audit.stop))
+        self._jobs.complete_if_done(job, now)
+
+    def catch(self, miner: Miner, reason: str, now: float) -> None:
+        """A miner has cheated: it is out, and what nobody vouched for is searched again."""
+        if miner.caught:
+            return
+        state = self._state
+        miner.caught = True
+        state.counts["cheats"] += 1
+        peer = state.roster.peers.get(miner.peer)
+        if peer is not None:
+            state.drop(peer, f"cheating: {reason}")
+        self._leases.lose_all(miner, "cheated")
+        dropped = [audit.job for audit in state.desk.drop(suspect=miner)]
+        redone = self._void(miner)
+        drift = miner.drift
+        shares, expected = drift.observed, round(drift.expected, 1)
+        state.emit(
+            facts.Cheated(
+                miner.name, miner.address, reason, shares, expected, miner.results, redone
+            )
+        )
+        for job in dropped:
+            self._jobs.complete_if_done(job, now)
+        self._leases.serve_idle(now)
+
+    def _void(self, miner: Miner) -> int:
+        """Shards that nobody vouched for are free again. Returns how many nonces that is."""
+        state, redone = self._state, 0
+        for entry in miner.unaudited:
+            job = entry.job
+            if state.jobs.get(job.id) is job:
+                redone += job.book.redo(entry.start, entry.stop)
+                count = entry.stop - entry.start
+                state.persist_job(job, records.ShardVoided(job.id, entry.start, count))
+                state.dispatcher.offer(job)
+        miner.unaudited.clear()
+        return redone
+
+
+def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> None:
+    """This shard is as it was said to be; and so, unless `alone`, are those before it."""
+    if entry not in miner.unaudited:
+        return
+    if alone:
+        miner.unaudited.remove(entry)
+        return
+    while miner.unaudited.popleft() is not entry:
+        pass
+
+
+# Can it be? Pure functions of a lease and what is said of it.
+
+
+def _believe(grant: Grant, result: messages.Result) -> _Scan:
+    """Rehash what a miner says. Raises `FalseEvidence` for what cannot be."""
+    if result.stop < grant.start:
+        raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")
+    if grant.limit is None:
+        return _believe_lowest(grant, result)
+    stop = min(result.stop, grant.stop)
+    hit = _hit(grant, result.nonces, stop)
+    shares = result.nonces
+    if hit is not None and not grant.limit.admits(hit.rank):
+        shares = shares[:-1]
+    best = check_shares(grant.job.puzzle, shares, grant.start, stop, grant.limit)
+    return _Scan(stop, shares, hit or best)
+
+
+def _hit(grant: Grant, nonces: tuple[int, ...], stop: int) -> Proof | None:
+    """The nonce that ended the search because it meets the job's target, whatever the limit."""
+    target = grant.job.target
+    if target is None or grant.audit is not None or not nonces or nonces[-1] != stop - 1:
+        return None
+    last = grant.job.puzzle.prove(nonces[-1])
+    return last if target.admits(last.rank) else None
+
+
+def _believe_lowest(grant: Grant, result: messages.Result) -> _Scan:
+    """A wire without evidence: one nonce. Its miners may search the end of the range as well."""
+    if len(result.nonces) != 1:
+        raise FalseEvidence(f"{len(result.nonces)} lowest nonces, where there is one")
+    nonce = result.nonces[0]
+    if not grant.start <= nonce <= grant.stop:
+        raise FalseEvidence(f"nonce {nonce} is not of [{grant.start}, {grant.stop}]")
+    return _Scan(grant.stop, (), grant.job.puzzle.prove(nonce))

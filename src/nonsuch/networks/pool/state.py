@@ -1,0 +1,119 @@
+"""What the parts of a pool share: who is there, what is to be done, and what is to be said.
+
+The parts are `leases` (work goes out), `results` (work comes back, believed or not), `jobs`
+(clients and their answers) and `pool` (events and connections). Each is given the one `State`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from nonsuch.networks.pool import facts, messages
+from nonsuch.networks.pool.audits import Audit, AuditDesk
+from nonsuch.networks.pool.dispatch import Dispatcher
+from nonsuch.networks.pool.job import Finished, Job
+from nonsuch.networks.pool.records import Record
+from nonsuch.networks.pool.roster import Grant, Peer, Roster
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.node import Close, Effect, Emit, Persist, Send
+
+__all__ = ["DROPPED", "OwnAudit", "State"]
+
+DROPPED = "dropped"
+"""The role of a peer that was told to go."""
+
+JOB_SUBJECT = "job:"
+LIFE_SUBJECT = "pool"
+
+SNAPSHOT_RECORDS = 10_000
+"""A running job's records on disk before a snapshot takes their place."""
+
+SNAPSHOT_RANGES_MAX = 4096
+"""A job whose nonces are done in more pieces than this waits with its snapshot."""
+
+REASON_CHARACTERS_MAX = 500
+
+
+class OwnAudit:
+    """An audit that the pool does itself, as a search of this number."""
+
+    __slots__ = ("audit", "task")
+
+    def __init__(self, task: int, audit: Audit) -> None:
+        self.task = task
+        self.audit = audit
+
+
+class State:
+    """All that a pool knows, and the effects of the event at hand."""
+
+    def __init__(self, settings: PoolSettings, lots: random.Random) -> None:
+        self.settings = settings
+        self.lots = lots
+        self.roster = Roster()
+        self.dispatcher = Dispatcher(settings, self.roster)
+        self.desk = AuditDesk()
+        self.own_audit: OwnAudit | None = None
+        self.jobs: dict[str, Job] = {}
+        self.finished: dict[str, Finished] = {}
+        self.grants: dict[int, Grant] = {}
+        self.number = 0
+        self.began = 0.0
+        self.wake_at: float | None = None
+        self.counts: Counter[str] = Counter()
+        self.requeues: Counter[str] = Counter()
+        self.effects: list[Effect] = []
+
+    def send(self, peer: int, message: messages.Message) -> None:
+        """Say something to a peer."""
+        self.effects.append(Send(peer, message))
+
+    def emit(self, fact: facts.Fact) -> None:
+        """Say something to people."""
+        self.effects.append(Emit(fact))
+
+    def wake(self, when: float) -> None:
+        """See to watchers and idle miners at `when` at the latest."""
+        if self.wake_at is None or when < self.wake_at:
+            self.wake_at = when
+
+    def persist(self, subject: str, record: Record | None, *, replaces: bool = False) -> None:
+        """Keep a record."""
+        self.effects.append(Persist(subject, record, replaces))
+
+    def persist_job(self, job: Job, record: Record) -> None:
+        """One more record of a job, or a snapshot in the place of many."""
+        job.records += 1
+        if job.records >= SNAPSHOT_RECORDS and len(job.book.done) <= SNAPSHOT_RANGES_MAX:
+            job.records = 0
+            self.persist(JOB_SUBJECT + job.id, job.snapshot(), replaces=True)
+        else:
+            self.persist(JOB_SUBJECT + job.id, record)
+
+    def close_job(self, job: str, record: Record | None) -> None:
+        """What is left on disk of a job that is over; None for nothing."""
+        self.persist(JOB_SUBJECT + job, record, replaces=True)
+
+    def persist_life(self, record: Record) -> None:
+        """How often the pool has begun."""
+        self.persist(LIFE_SUBJECT, record, replaces=True)
+
+    def drop(self, peer: Peer, reason: str, *, final: bool = False) -> None:
+        """Tell a peer why, and hang up. Its leases are the caller's business."""
+        if peer.role == DROPPED:
+            return
+        peer.role = DROPPED
+        if peer.miner is not None:
+            peer.miner.gone = True
+            self.roster.remove_miner(peer.miner)
+        self.counts["dropped"] += 1
+        self.send(peer.number, messages.Refused(reason[:REASON_CHARACTERS_MAX], final))
+        self.effects.append(Close(peer.number, reason))
+        self.emit(facts.PeerDropped(peer.address, reason))
+        self.roster.look_at(peer, peer.heard_at + self.settings.idle_seconds)
+
+    def take_effects(self) -> list[Effect]:
+        """What the event at hand has brought about, once."""
+        effects, self.effects = self.effects, []
+        return effects

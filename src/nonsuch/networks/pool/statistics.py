@@ -1,0 +1,69 @@
+"""What a pool looks like from outside: frozen, and taken all at once.
+
+Metrics, `nonsuch status` and tests read this and nothing else of a pool.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["JobStatistics", "MinerStatistics", "PoolStatistics"]
+
+
+class JobStatistics(msgspec.Struct, frozen=True):
+    """A job that runs or waits. `done` of `total` nonces; `returned` shards wait in its queue."""
+
+    job: str
+    first: int
+    last: int
+    done: int
+    total: int
+    leases: int
+    returned: int
+    audits: int
+    rate: float
+    watchers: int
+    nonce: int | None
+    seconds: float
+
+
+class MinerStatistics(msgspec.Struct, frozen=True):
+    """A miner: its rate in hashes a second, and its shares against what the law expects."""
+
+    name: str
+    address: str
+    wire: str
+    rate: float
+    leases: int
+    results: int
+    shares: int
+    expected: float
+    unaudited: int
+
+
+class PoolStatistics(msgspec.Struct, frozen=True):
+    """A pool. Counts are since it began; `jobs_described` and `miners_described` are bounded."""
+
+    name: str
+    seconds: float
+    connections: int
+    miners: int
+    miners_idle: int
+    rate: float
+    leases: int
+    jobs: int
+    jobs_accepted: int
+    jobs_finished: int
+    answers_kept: int
+    queue: int
+    results: int
+    late_results: int
+    copies: int
+    requeues: dict[str, int]
+    audits_passed: int
+    audits_waiting: int
+    cheats: int
+    errors: int
+    dropped: int
+    jobs_described: tuple[JobStatistics, ...]
+    miners_described: tuple[MinerStatistics, ...]

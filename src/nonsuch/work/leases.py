@@ -1,0 +1,212 @@
+"""Who searches which nonces of a job: every nonce is free, leased or done.
+
+A *shard* is a range cut for one lease. A lease that ends well moves its nonces from leased to done;
+one that is lost moves them back to free, at the end of a first-in first-out queue that is served
+before anything new is cut. So what was lost longest is leased first, and a job of 2**64 nonces is
+a frontier, a short queue and a `RangeSet`.
+
+A shard may have several leases at once: near the end of a job an idle miner is given a copy of what
+a slow one still holds, and whoever comes first wins. The others' leases are then void.
+
+Lease numbers are the caller's; they only grow, and one that is not open earns nothing. Nothing here
+knows of miners, time or networks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from nonsuch.work.ranges import RangeSet
+
+__all__ = ["LeaseBook", "Shard"]
+
+
+class Shard:
+    """A range of nonces that is leased, and the numbers of its open leases."""
+
+    __slots__ = ("leases", "start", "stop")
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+        self.leases: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """How many nonces it has."""
+        return self.stop - self.start
+
+    def __repr__(self) -> str:
+        return f"Shard({self.start}, {self.stop}, leases={self.leases})"
+
+
+class LeaseBook:
+    """The nonces of one job, [start, stop), of which the ranges `done` are searched already."""
+
+    __slots__ = ("_done", "_free", "_frontier", "_open", "_returned", "_start", "_stop")
+
+    def __init__(self, start: int, stop: int, done: Iterable[range] = ()) -> None:
+        self._start = start
+        self._stop = max(start, stop)
+        self._done = RangeSet(done)
+        gaps = list(self._done.gaps(self._start, self._stop))
+        self._frontier = gaps.pop().start if gaps and gaps[-1].stop == self._stop else self._stop
+        self._returned = deque((gap.start, gap.stop) for gap in gaps)
+        self._free = self._stop - self._frontier + sum(gap.stop - gap.start for gap in gaps)
+        self._open: dict[int, Shard] = {}
+
+    @property
+    def start(self) -> int:
+        """The first nonce of the job."""
+        return self._start
+
+    @property
+    def stop(self) -> int:
+        """Past the last nonce that matters; `truncate` lowers it."""
+        return self._stop
+
+    @property
+    def done(self) -> RangeSet:
+        """What has been searched. Do not change it."""
+        return self._done
+
+    @property
+    def free(self) -> int:
+        """How many nonces wait to be leased."""
+        return self._free
+
+    @property
+    def returned(self) -> int:
+        """How many shards wait in the queue of the lost."""
+        return len(self._returned)
+
+    @property
+    def open(self) -> dict[int, Shard]:
+        """The shard of every open lease by its number, oldest first. Do not change it."""
+        return self._open
+
+    @property
+    def finished(self) -> bool:
+        """Whether every nonce is done. O(log n)."""
+        return not self._free and not self._open and self._done.covers(self._start, self._stop)
+
+    def lease(self, number: int, count: int) -> Shard | None:
+        """Cut a shard of at most `count` (1 or more) free nonces; None where none is free."""
+        if not self._free:
+            return None
+        if self._returned:
+            start, end = self._returned.popleft()
+            stop = min(end, start + count)
+            if stop < end:
+                self._returned.appendleft((stop, end))
+        else:
+            start, stop = self._frontier, min(self._stop, self._frontier + count)
+            self._frontier = stop
+        self._free -= stop - start
+        shard = Shard(start, stop)
+        shard.leases.append(number)
+        self._open[number] = shard
+        return shard
+
+    def copy(self, number: int, of: int) -> Shard:
+        """One more lease on the shard of the open lease `of`."""
+        shard = self._open[of]
+        shard.leases.append(number)
+        self._open[number] = shard
+        return shard
+
+    def finish(self, number: int, stop: int) -> list[int]:
+        """The holder searched its shard up to `stop`. Returns the leases that this makes void.
+
+        What the holder left undone is free again, unless a copy of the shard is still out. Raises
+        `KeyError` where the lease is not open: the result is late and must not count.
+        """
+        shard = self._open.pop(number)
+        shard.leases.remove(number)
+        stop = min(stop, shard.stop)
+        self._add_done(shard.start, stop)
+        if stop < shard.stop:
+            self._free_rest(shard)
+            return []
+        rivals = list(shard.leases)
+        for rival in rivals:
+            del self._open[rival]
+        shard.leases.clear()
+        return rivals
+
+    def give_back(self, number: int) -> None:
+        """The lease is lost: what is not done of its shard goes to the end of the queue."""
+        shard = self._open.pop(number)
+        shard.leases.remove(number)
+        self._free_rest(shard)
+
+    def redo(self, start: int, stop: int) -> int:
+        """Take back that [start, stop) is done; it must be searched again. Returns how many."""
+        stop = min(stop, self._stop)
+        if start >= stop:
+            return 0
+        gaps = list(self._done.gaps(start, stop))
+        position = start
+        count = 0
+        for gap in (*gaps, range(stop, stop)):
+            if position < gap.start:
+                self._returned.append((position, gap.start))
+                count += gap.start - position
+            position = gap.stop
+        self._done.remove(start, stop)
+        self._free += count
+        return count
+
+    def truncate(self, stop: int) -> list[int]:
+        """Nothing from `stop` on matters any more. Returns the leases that this makes void."""
+        if stop >= self._stop:
+            return []
+        self._stop = max(self._start, stop)
+        self._frontier = min(self._frontier, self._stop)
+        void = [number for number, shard in self._open.items() if shard.start >= self._stop]
+        for number in void:
+            del self._open[number]
+        for shard in self._open.values():
+            shard.stop = min(shard.stop, self._stop)
+        cut = ((start, min(end, self._stop)) for start, end in self._returned)
+        self._returned = deque((start, end) for start, end in cut if start < end)
+        returned = sum(end - start for start, end in self._returned)
+        self._free = self._stop - self._frontier + returned
+        if self._done:
+            self._done.remove(self._stop, max(self._stop, next(reversed(list(self._done))).stop))
+        return void
+
+    def _add_done(self, start: int, stop: int) -> None:
+        if start < stop:
+            self._done.add(start, stop)
+
+    def _free_rest(self, shard: Shard) -> None:
+        if shard.leases:
+            return
+        for gap in self._done.gaps(shard.start, shard.stop):
+            self._returned.append((gap.start, gap.stop))
+            self._free += gap.stop - gap.start
+
+    def _check(self) -> None:
+        """Every nonce is free, leased or done, and only one of them."""
+        shards = {id(shard): shard for shard in self._open.values()}.values()
+        parts = RangeSet(self._done)
+        total = parts.total
+        leased: list[range] = []
+        for shard in shards:
+            assert shard.leases, f"{shard} is open without a lease"
+            leased += self._done.gaps(shard.start, shard.stop)
+        free = [range(a, b) for a, b in self._returned]
+        if self._frontier < self._stop:
+            free.append(range(self._frontier, self._stop))
+        for part in (*leased, *free):
+            assert part.start < part.stop, f"an empty part {part}"
+            parts.add(part.start, part.stop)
+            total += part.stop - part.start
+        assert parts.total == total, "a nonce is in two places"
+        assert parts.covers(self._start, self._stop), "a nonce is nowhere"
+        assert total == self._stop - self._start, "a nonce from outside the job"
+        assert self._free == sum(part.stop - part.start for part in free), "free is miscounted"
+        for number, shard in self._open.items():
+            assert number in shard.leases, f"lease {number} does not know its shard"

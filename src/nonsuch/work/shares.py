@@ -1,0 +1,136 @@
+"""Evidence of scanning: how a pool that believes nobody knows that a shard was searched.
+
+A proof of work proves work only when it succeeds. A miner that says "nothing below the best in my
+shard" could as well have slept. So every lease names an easier limit, chosen so that about
+`SHARES_EXPECTED` nonces of the shard meet it, and the result must list *all* of those *shares*.
+
+Each share is rehashed, so none can be invented; a share from elsewhere lies outside the shard; and
+one that is left out cannot be seen. But the hash is random: shares fall like raindrops, their count
+follows the Poisson law with a mean that we know. A miner that skips a tenth of its nonces reports a
+tenth too few, for ever. `Drift` adds up how much better "it skips" explains the counts than "it is
+honest" does (Page's CUSUM test over Wald's likelihood ratio, for two rates of skipping): some
+40 shards expose a tenth, five expose a half, and one exposes a miner that sends nothing.
+
+Suspicion is not proof, chance can raise it (about once in `FALSE_ALARM_SHARDS` shards of an honest
+miner). It leads to an audit: somebody else scans the same shard, and a share that the first left
+out *is* proof.
+
+Sources: E. S. Page, "Continuous Inspection Schemes" (1954); A. Wald, "Sequential Analysis" (1947);
+shares themselves are how mining pools have paid their miners since 2010.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nonsuch.errors import RemoteError
+from nonsuch.work.puzzle import DIGEST_BITS, Proof, Puzzle
+from nonsuch.work.target import TARGET_MAX, Target
+
+__all__ = [
+    "FALSE_ALARM_SHARDS",
+    "SHARES_EXPECTED",
+    "SHARES_MAX",
+    "Drift",
+    "FalseEvidence",
+    "check_shares",
+    "expected_shares",
+    "share_limit",
+]
+
+SHARES_EXPECTED = 32
+"""Shares that an honest shard has on average: none at all has odds of 1 in 10**14."""
+
+SHARES_MAX = 256
+"""No honest shard has more: 40 standard deviations above what is expected."""
+
+FALSE_ALARM_SHARDS = 1000
+"""How many shards an honest miner returns, on average, between two needless audits. At least."""
+
+_SKIPPING = tuple((rate, math.log(rate)) for rate in (0.9, 0.5))
+"""What a miner is compared with: one that searches nine tenths, and one that searches half."""
+
+_ALARM = math.log(FALSE_ALARM_SHARDS)
+
+
+class FalseEvidence(RemoteError):
+    """Shares that cannot be what they are said to be. No correct miner sends them."""
+
+    cost = 1000
+
+
+def share_limit(count: int) -> Target:
+    """The limit that about `SHARES_EXPECTED` of `count` nonces (1 or more) meet.
+
+    Rounded to Bitcoin's compact form, so that four bytes carry it.
+    """
+    if count <= SHARES_EXPECTED:
+        return Target(TARGET_MAX)
+    return Target.from_bits(Target(SHARES_EXPECTED * 2**DIGEST_BITS // count).bits)
+
+
+def expected_shares(count: int, limit: Target) -> float:
+    """How many of `count` nonces meet the limit on average."""
+    return math.ldexp(count * (limit.value + 1), -DIGEST_BITS)
+
+
+def check_shares(
+    puzzle: Puzzle, nonces: Sequence[int], start: int, stop: int, limit: Target
+) -> Proof | None:
+    """Rehash what is said to be the shares of [start, stop); return the best of them.
+
+    None where there are none. Raises `FalseEvidence` unless the nonces ascend, lie in the range
+    and meet the limit, every one.
+    """
+    if len(nonces) > SHARES_MAX:
+        raise FalseEvidence(f"{len(nonces)} shares, where honest shards have {SHARES_EXPECTED}")
+    if not nonces:
+        return None
+    previous = start - 1
+    for nonce in nonces:
+        if not previous < nonce < stop:
+            raise FalseEvidence(f"share {nonce} is not of [{start}, {stop}), or not in its place")
+        previous = nonce
+    digests = puzzle.digests(nonces)
+    best, worst = _extremes(puzzle, digests)
+    if not limit.admits(puzzle.rank(digests[worst])):
+        raise FalseEvidence(f"nonce {nonces[worst]} does not meet the share limit")
+    return Proof(puzzle, nonces[best], digests[best])
+
+
+def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[int, int]:
+    """Where the digests of the lowest and the highest rank stand; of equal ones the first."""
+    if puzzle.order == "big" and puzzle.rank_bits == DIGEST_BITS:
+        # Then digests compare as their ranks do, and in C: a pool does this for every result.
+        return digests.index(min(digests)), digests.index(max(digests))
+    ranks = [puzzle.rank(digest) for digest in digests]
+    return ranks.index(min(ranks)), ranks.index(max(ranks))
+
+
+class Drift:
+    """How far a miner's shares fall behind the law, as evidence against it. Starts at none."""
+
+    __slots__ = ("_sums", "expected", "observed")
+
+    def __init__(self) -> None:
+        self._sums = [0.0] * len(_SKIPPING)
+        self.expected = 0.0
+        self.observed = 0
+
+    def add(self, expected: float, observed: int) -> None:
+        """One more shard: how many shares it should have had, on average, and how many it had."""
+        self.expected += expected
+        self.observed += observed
+        for which, (rate, logarithm) in enumerate(_SKIPPING):
+            change = observed * logarithm + (1 - rate) * expected
+            self._sums[which] = max(0.0, self._sums[which] + change)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether skipping explains the counts so much better that an audit is due."""
+        return max(self._sums) > _ALARM
+
+    def clear(self) -> None:
+        """An audit found nothing: begin again."""
+        self._sums = [0.0] * len(_SKIPPING)
