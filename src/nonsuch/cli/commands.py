@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import typer
 
 from nonsuch import LocalError, __version__
-from nonsuch.cli import bench, info, solve, verify
+from nonsuch.cli import bench, info, miner, pool, solve, status, submit, verify
 from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
@@ -35,6 +35,11 @@ app = typer.Typer(
 )
 app.command("solve", epilog=PRESET_TABLE)(solve.solve)
 app.command("verify", epilog=PRESET_TABLE)(verify.verify)
+app.command("pool")(pool.pool)
+app.command("miner")(miner.miner)
+app.command("submit", epilog=PRESET_TABLE)(submit.submit)
+app.command("status")(status.status)
+app.command("cancel")(status.cancel)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)
 

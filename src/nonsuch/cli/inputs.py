@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from nonsuch import LocalError, Target
+from nonsuch import First, Goal, LocalError, Lowest, Puzzle, Target
 from nonsuch.errors import shown
 from nonsuch.search.searcher import THREADS_MAX
+from nonsuch.search.solve import Question
 from nonsuch.work.presets import PRESETS, Preset
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "parse_number",
     "read_message",
     "read_preset",
+    "read_question",
 ]
 
 MESSAGE_BYTES_MAX = 64 * 2**20
@@ -139,6 +141,38 @@ def _from_hex(content: bytes, source: str) -> bytes:
         return binascii.unhexlify(b"".join(content.split()))
     except ValueError:
         raise LocalError(f"{source} is not hex digits, two a byte") from None
+
+
+def read_question(
+    content: bytes, preset: str, wanted: Target | None, start: str | None, upto: str | None
+) -> Question:
+    """What to search for: the preset's puzzle of this message, a range of it, and a goal."""
+    chosen = read_preset(preset)
+    puzzle = chosen.build(content)
+    goal = _goal(chosen, content, wanted, upto is not None)
+    return Question(puzzle, _nonces(puzzle, chosen, start, upto), goal)
+
+
+def _goal(preset: Preset, content: bytes, wanted: Target | None, bounded: bool) -> Goal:
+    if wanted is None and not bounded and preset.target is not None:
+        wanted = preset.target(content)
+    if wanted is not None:
+        return First(wanted)
+    if bounded:
+        return Lowest()
+    raise LocalError(
+        "say what to find: --upto N for the lowest hash of nonces 0 to N, or a target"
+        " (--zeros, --bits, --target, --difficulty) for the first nonce that meets it"
+    )
+
+
+def _nonces(puzzle: Puzzle, preset: Preset, start: str | None, upto: str | None) -> range:
+    count = puzzle.nonce.count
+    first = preset.first_nonce if start is None else parse_nonce(start, "--start", count)
+    last = count - 1 if upto is None else parse_nonce(upto, "--upto", count)
+    if first > last:
+        raise LocalError(f"the range is empty: it begins at {first} and ends at {last}")
+    return range(first, last + 1)
 
 
 def chosen_target(

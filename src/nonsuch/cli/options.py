@@ -17,11 +17,21 @@ __all__ = [
     "Difficulty",
     "File",
     "Hexadecimal",
+    "JobName",
     "Json",
+    "JsonLines",
+    "LiteMiner",
     "Message",
+    "PoolAddress",
     "PresetName",
+    "Start",
     "TargetText",
     "Threads",
+    "Tls",
+    "TlsAuthority",
+    "TokenFile",
+    "Upto",
+    "Verbose",
     "Zeros",
 ]
 
@@ -51,6 +61,13 @@ PresetName = Annotated[
     str,
     typer.Option("--preset", "-p", metavar="NAME", help="What is hashed, and how; see below."),
 ]
+Upto = Annotated[
+    str | None,
+    typer.Option("--upto", "-n", metavar="N", help="Search nonces up to N, N included."),
+]
+Start = Annotated[
+    str | None, typer.Option("--start", metavar="N", help="Begin at this nonce, not at 0.")
+]
 Zeros = Annotated[
     int | None,
     typer.Option("--zeros", metavar="N", help="Target: N leading zero hex digits, 0 to 63."),
@@ -73,4 +90,29 @@ Threads = Annotated[
         "--threads", "-t", metavar="N", help="Threads that search; default: one a processor."
     ),
 ]
+PoolAddress = Annotated[
+    str,
+    typer.Argument(metavar="POOL", help="Where the pool listens, HOST:PORT or HOST."),
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="The id that `submit` printed.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", metavar="PATH", help="Read the pool's token from it, not NONSUCH_TOKEN."
+    ),
+]
+Tls = Annotated[
+    bool, typer.Option("--tls", help="Speak TLS; the system's authorities must know the pool.")
+]
+TlsAuthority = Annotated[
+    Path | None,
+    typer.Option("--tls-ca", metavar="PATH", help="Speak TLS, and trust this certificate."),
+]
+LiteMiner = Annotated[
+    bool, typer.Option("--liteminer", help="The pool is a LiteMiner one, not one of ours.")
+]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object a line for all that happens.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every shard and audit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

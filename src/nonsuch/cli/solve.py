@@ -10,15 +10,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from nonsuch import First, Goal, Halt, LocalError, Lowest, Outcome, Puzzle, Target
+from nonsuch import First, Goal, Halt, Outcome, Puzzle
 from nonsuch.cli import options
-from nonsuch.cli.inputs import (
-    check_threads,
-    chosen_target,
-    parse_nonce,
-    read_message,
-    read_preset,
-)
+from nonsuch.cli.access import Access, parse_address
+from nonsuch.cli.inputs import check_threads, chosen_target, read_message, read_question
+from nonsuch.cli.submit import submit_question
 from nonsuch.cli.terminal import (
     errors,
     format_count,
@@ -28,7 +24,7 @@ from nonsuch.cli.terminal import (
     search_progress,
 )
 from nonsuch.search.searcher import Searcher
-from nonsuch.work.presets import Preset
+from nonsuch.search.solve import Question
 
 __all__ = ["solve"]
 
@@ -41,13 +37,8 @@ COVERED_SHOWN_MAX = 8
 
 def solve(
     message: options.Message = None,
-    upto: Annotated[
-        str | None,
-        typer.Option("--upto", "-n", metavar="N", help="Search nonces up to N, N included."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="N", help="Begin at this nonce, not at 0.")
-    ] = None,
+    upto: options.Upto = None,
+    start: options.Start = None,
     zeros: options.Zeros = None,
     bits: options.Bits = None,
     target: options.TargetText = None,
@@ -57,6 +48,10 @@ def solve(
     hexadecimal: options.Hexadecimal = False,
     binary: options.Binary = False,
     threads: options.Threads = None,
+    pool: Annotated[
+        str | None,
+        typer.Option("--pool", metavar="HOST:PORT", help="Let this pool do it; see `submit`."),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Find the lowest hash of a range, or the first that meets a target.
@@ -66,12 +61,13 @@ def solve(
     far and what was searched, and exits with 130. Exit code 1: no nonce of the range meets it.
     """
     check_threads(threads)
-    chosen = read_preset(preset)
     content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
-    puzzle = chosen.build(content)
     wanted = chosen_target(zeros=zeros, bits=bits, target=target, difficulty=difficulty)
-    goal = _goal(chosen, content, wanted, upto is not None)
-    nonces = _nonces(puzzle, chosen, start, upto)
+    puzzle, nonces, goal = read_question(content, preset, wanted, start, upto)
+    if pool is not None:
+        return submit_question(
+            Question(puzzle, nonces, goal), parse_address(pool, "--pool"), Access.found(), json=json
+        )
     halt = Halt()
     expected = goal.target.work if isinstance(goal, First) else None
     with _halted_by_signals(halt) as received:
@@ -86,28 +82,6 @@ def solve(
     if outcome.stopped:
         return EXIT_SIGNAL + (received[0] if received else signal.SIGINT)
     return 0 if outcome.proof is not None else EXIT_NOT_FOUND
-
-
-def _goal(preset: Preset, content: bytes, wanted: Target | None, bounded: bool) -> Goal:
-    if wanted is None and not bounded and preset.target is not None:
-        wanted = preset.target(content)
-    if wanted is not None:
-        return First(wanted)
-    if bounded:
-        return Lowest()
-    raise LocalError(
-        "say what to find: --upto N for the lowest hash of nonces 0 to N, or a target"
-        " (--zeros, --bits, --target, --difficulty) for the first nonce that meets it"
-    )
-
-
-def _nonces(puzzle: Puzzle, preset: Preset, start: str | None, upto: str | None) -> range:
-    count = puzzle.nonce.count
-    first = preset.first_nonce if start is None else parse_nonce(start, "--start", count)
-    last = count - 1 if upto is None else parse_nonce(upto, "--upto", count)
-    if first > last:
-        raise LocalError(f"the range is empty: it begins at {first} and ends at {last}")
-    return range(first, last + 1)
 
 
 @contextmanager

@@ -11,8 +11,18 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from nonsuch import Progress
+from nonsuch.networks.pool.facts import Progressed
 
-__all__ = ["errors", "format_count", "format_duration", "format_rate", "output", "search_progress"]
+__all__ = [
+    "errors",
+    "format_count",
+    "format_duration",
+    "format_rate",
+    "job_progress",
+    "live_line",
+    "output",
+    "search_progress",
+]
 
 output = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -75,6 +85,60 @@ def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]
         yield show
 
 
+@contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """A function that shows one line on standard error, in the place of the last; on a terminal."""
+    if not errors.is_terminal:
+        yield lambda _text: None
+        return
+    with errors.status("starting") as status:
+        yield status.update
+
+
+@contextmanager
+def job_progress(expected: int | None) -> Iterator[Callable[[Progressed], None]]:
+    """A callback for the progress of a pool's job, in the same form."""
+    if not errors.is_terminal:
+        yield _QuietJobLines(expected)
+        return
+    columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+    console = Console(stderr=True, width=max(_WIDTH_MIN, errors.width - len("^C")))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("connecting", total=None)
+
+        def show(progress: Progressed) -> None:
+            text = _describe_job(progress, expected)
+            total = progress.total if expected is None else None
+            bar.update(task, completed=progress.done, total=total, description=text)
+
+        yield show
+
+
+class _QuietJobLines:
+    """The same for logs."""
+
+    def __init__(self, expected: int | None) -> None:
+        self._expected = expected
+        self._next = time.monotonic() + QUIET_LINE_SECONDS
+
+    def __call__(self, progress: Progressed) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + QUIET_LINE_SECONDS
+            errors.print(f"nonsuch: {_describe_job(progress, self._expected)}")
+
+
+def _describe_job(progress: Progressed, expected: int | None) -> str:
+    if not progress.miners:
+        return "the pool has no miners; the job waits for one"
+    miners = f"{progress.miners} miner{'' if progress.miners == 1 else 's'}"
+    parts = [f"{format_count(progress.done)} hashes", format_rate(progress.rate), miners]
+    if progress.nonce is not None:
+        parts.append(f"best nonce {progress.nonce}")
+    if progress.rate > 0:
+        parts.append(_time_left(progress.done, progress.total, progress.rate, expected))
+    return " · ".join(parts)
+
+
 class _QuietLines:
     """Progress for logs: the first line only once the search has taken a while."""
 
@@ -93,13 +157,13 @@ def _describe(progress: Progress, expected: int | None) -> str:
     if progress.best is not None:
         parts.append(f"best {progress.best.hexdigest[:20]}… at {progress.best.nonce}")
     if progress.rate > 0:
-        parts.append(_time_left(progress, expected))
+        parts.append(_time_left(progress.hashes, progress.total, progress.rate, expected))
     return " · ".join(parts)
 
 
-def _time_left(progress: Progress, expected: int | None) -> str:
+def _time_left(hashes: int, total: int, rate: float, expected: int | None) -> str:
     if expected is None:
-        return f"{format_duration((progress.total - progress.hashes) / progress.rate)} left"
+        return f"{format_duration((total - hashes) / rate)} left"
     # Each try is as likely to succeed as the last: the wait does not grow shorter by waiting.
-    ahead = min(expected, progress.total - progress.hashes)
-    return f"about {format_duration(ahead / progress.rate)} left on average"
+    ahead = min(expected, total - hashes)
+    return f"about {format_duration(ahead / rate)} left on average"

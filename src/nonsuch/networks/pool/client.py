@@ -79,7 +79,7 @@ class Client:
             case Erred(peer=peer, reason=reason) if peer == self._link.peer:
                 return self._link.close(reason)
             case Stopping():
-                return self._link.close("stopped")
+                return self._link.stop()
             case _:
                 return []
 

@@ -18,14 +18,18 @@ __all__ = [
     "JobEnded",
     "JobFinished",
     "LeaseLost",
+    "Listening",
+    "MetricsServed",
     "MinerJoined",
     "MinerLeft",
     "PeerDropped",
     "PoolRefused",
+    "PoolStarting",
     "Progressed",
     "Reconnected",
     "Reported",
     "Restored",
+    "Stopped",
     "SubmitRefused",
     "Worked",
 ]
@@ -35,7 +39,32 @@ class _Fact(msgspec.Struct, frozen=True):
     """Keyword and value; every field can be shown as it is."""
 
 
+# Of any of them.
+
+
+class Stopped(_Fact, frozen=True):
+    """Nothing is left running."""
+
+
 # Of a pool.
+
+
+class PoolStarting(_Fact, frozen=True):
+    """Where the pool keeps its jobs."""
+
+    journal: str
+
+
+class Listening(_Fact, frozen=True):
+    """Peers can come."""
+
+    address: str
+
+
+class MetricsServed(_Fact, frozen=True):
+    """Where metrics can be read."""
+
+    url: str
 
 
 class Restored(_Fact, frozen=True):
@@ -196,7 +225,11 @@ class Reported(_Fact, frozen=True):
 
 
 Fact = (
-    Restored
+    Stopped
+    | PoolStarting
+    | Listening
+    | MetricsServed
+    | Restored
     | MinerJoined
     | MinerLeft
     | LeaseLost

@@ -18,6 +18,9 @@ from nonsuch.work.target import Target
 
 __all__ = ["Finished", "Job"]
 
+COUNT_MAX = 2**64 - 1
+"""As many as a message can tell of: one less than the nonces of the longest job."""
+
 RATE_MEMORY_SECONDS = 5.0
 """How far back a job's rate looks."""
 
@@ -121,8 +124,8 @@ class Job:
         """What its watchers are told."""
         return Status(
             job=self.id,
-            done=min(self.total, hashes),
-            total=self.total,
+            done=min(self.total, hashes, COUNT_MAX),
+            total=min(self.total, COUNT_MAX),
             rate=self.rate,
             miners=miners,
             seconds=now - self.now,
@@ -137,7 +140,7 @@ class Job:
 
     def closed(self, now: float) -> JobClosed:
         """All that is kept of it when it is done."""
-        hashes = self.book.done.total + 1
+        hashes = min(COUNT_MAX, self.book.done.total + 1)
         return JobClosed(self.opened, self.answer_nonce, hashes, now - self.now)
 
 
@@ -159,7 +162,7 @@ class Finished:
     def status(self) -> Status:
         """The last status of it."""
         opened = self.closed.opened
-        total = opened.last + 1 - opened.first
+        total = min(COUNT_MAX, opened.last + 1 - opened.first)
         return Status(
             opened.job, total, total, 0.0, 0, self.closed.seconds, nonce=self.closed.nonce
         )

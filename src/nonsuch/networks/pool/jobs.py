@@ -11,6 +11,7 @@ from nonsuch.errors import LocalError, RemoteError
 from nonsuch.networks.pool import facts, messages, records
 from nonsuch.networks.pool.job import Finished, Job, target_of
 from nonsuch.networks.pool.leases import WAKE_SECONDS, Leases
+from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.roster import Peer
 from nonsuch.networks.pool.state import REASON_CHARACTERS_MAX, State
 from nonsuch.networks.pool.statistics import JobStatistics
@@ -106,7 +107,7 @@ class Jobs:
             if job is None:
                 continue
             job.watchers.pop(peer.number, None)
-            if job.owner == peer.number and peer.wire == "liteminer":
+            if job.owner == peer.number and peer.wire == LITEMINER:
                 self._end(job, "its client left, and has no way to come back for it", now)
 
     def _refusal(self, peer: Peer, job: str, reason: str) -> RequestRefused:

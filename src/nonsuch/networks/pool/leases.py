@@ -65,7 +65,7 @@ class Leases:
     def refill(self, miner: Miner, now: float) -> None:
         """Give the miner work until it has enough; without any, it is idle."""
         roster = self._state.roster
-        if miner.gone:
+        if miner.gone or miner.draining:
             return
         while len(miner.grants) < miner.leases_max and self._grant(miner, now):
             pass
@@ -171,13 +171,18 @@ class Leases:
         if miner.gone:
             return
         self._state.send(miner.peer, messages.Revoke(number))
-        if not miner.grants:
+        if not miner.evidence:
+            # Its wire has no word for "stop": it will come to the end of this one first.
+            miner.draining += 1
+        elif not miner.grants:
             self._state.roster.idle[miner.peer] = miner
 
     def revoke_job(self, job: Job) -> None:
         """The job is over: so are its leases, audits included."""
         state = self._state
         state.desk.drop(job=job)
+        for number in job.book.truncate(job.book.start):
+            self.revoke(number)
         for number in [number for number, grant in state.grants.items() if grant.job is job]:
             self.revoke(number)
 
@@ -195,8 +200,15 @@ class Leases:
             state.dispatcher.offer(grant.job)
         state.emit(facts.LeaseLost(grant.miner.name, cause, grant.job.id, grant.start, grant.stop))
 
+    def take_away(self, miner: Miner, cause: str, reason: str) -> None:
+        """A miner that is connected does not get on: it loses what it holds."""
+        if not miner.evidence:
+            # Its wire has no word for "stop": what came later could not be told apart.
+            self._state.drop(self._state.roster.peers[miner.peer], reason)
+        self.lose_all(miner, cause)
+
     def lose_all(self, miner: Miner, cause: str) -> None:
-        """A miner that is silent, gone or caught. One without words for "stop" must be dropped."""
+        """Everything that a miner holds goes back."""
         for grant in list(miner.grants.values()):
             if not miner.gone:
                 self._state.send(miner.peer, messages.Revoke(grant.number))
@@ -215,8 +227,7 @@ class Leases:
         slower = count / elapsed / 2
         self._state.roster.rate += slower - miner.rate
         miner.rate = slower
-        self._state.send(miner.peer, messages.Revoke(grant.number))
-        self.lose(grant, "overdue")
+        self.take_away(miner, "overdue", f"no result for {elapsed:.0f} s")
         self.refill(miner, now)
 
 

@@ -60,6 +60,11 @@ class Link:
         """Say something, if there is somebody to say it to."""
         return [Send(self.peer, message)] if self.peer else []
 
+    def stop(self) -> list[Effect]:
+        """Hang up for good, and without a word."""
+        self._told = True
+        return self.close("stopped")
+
     def close(self, why: str) -> list[Effect]:
         """Hang up."""
         return [Close(self.peer, why)] if self.peer else []

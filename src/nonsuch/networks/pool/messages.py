@@ -168,13 +168,14 @@ class Beat(_Message, frozen=True, tag="beat"):
 class Result(_Message, frozen=True, tag="result"):
     """All of the lease's nonces below `stop` were searched; these are the shares among them.
 
-    Ascending. On a wire without evidence it is the lowest alone. `stop` is the lease's own unless
-    the job's target was met, or the miner has to leave.
+    Ascending. `stop` is the lease's own unless the job's target was met. On a wire without evidence
+    it is the lowest alone, and `claimed` the leading bits that its digest is said to have.
     """
 
     lease: Number
     stop: Number
     nonces: Annotated[tuple[Number, ...], Meta(max_length=SHARES_MAX)]
+    claimed: int | None = None
 
 
 # Client → pool.

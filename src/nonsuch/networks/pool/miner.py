@@ -107,7 +107,7 @@ class Miner:
             case Erred(peer=peer, reason=reason) if peer == self._link.peer:
                 return self._link.close(reason)
             case Stopping():
-                return [*self._forget_all(), *self._link.close("stopped")]
+                return [*self._forget_all(), *self._link.stop()]
             case _:
                 pass
         return []

@@ -30,6 +30,7 @@ from nonsuch.errors import RemoteError, RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
 from nonsuch.networks.pool.jobs import Jobs
 from nonsuch.networks.pool.leases import Leases
+from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.results import Results
 from nonsuch.networks.pool.roster import Miner, Peer
 from nonsuch.networks.pool.settings import PoolSettings
@@ -191,21 +192,14 @@ class Pool:
         elif miner is not None and miner.grants:
             frozen_at = max(peer.heard_at, miner.busy_since) + settings.lease_seconds
             if now >= frozen_at:
-                self._frozen(peer, miner)
+                reason = f"silent for {settings.lease_seconds:g} s with work in hand"
+                self._leases.take_away(miner, "frozen", reason)
             else:
                 self._leases.lose_overdue(miner, now)
                 late_at = frozen_at
         elif now >= late_at:
             state.drop(peer, f"silent for {settings.idle_seconds:g} s")
         state.roster.look_at(peer, max(late_at, now + LOOK_AGAIN_SECONDS))
-
-    def _frozen(self, peer: Peer, miner: Miner) -> None:
-        if miner.evidence:
-            self._leases.lose_all(miner, "frozen")
-            return
-        # This wire has no word for "stop": what came later could not be told apart.
-        self._state.drop(peer, f"silent for {self._settings.lease_seconds:g} s with work in hand")
-        self._leases.lose_all(miner, "frozen")
 
     def _charge(self, peer: Peer, cost: int, reason: str, now: float) -> None:
         """An error of a peer's; when its budget is spent, it goes."""
@@ -226,7 +220,9 @@ class Pool:
             reason = f"this pool speaks {ours}, not {hello.protocol} {theirs}"
             state.drop(peer, reason, final=True)
             return
-        if not hmac.compare_digest(hello.token.encode(), settings.token.encode()):
+        # LiteMiner has no room for a token: whoever opens a port for it lets everybody in.
+        given, wanted = hello.token.encode(), settings.token.encode()
+        if peer.wire != LITEMINER and not hmac.compare_digest(given, wanted):
             reason = "the token is wrong" if hello.token else "this pool wants a token"
             state.drop(peer, reason, final=True)
             return

@@ -73,6 +73,7 @@ class Results:
         self._state.counts["late"] += 1
         if result.lease > self._state.number:
             raise RemoteProtocolError(f"lease {result.lease} has never been given")
+        miner.draining = max(0, miner.draining - 1)
         if not miner.grants:
             self._leases.refill(miner, now)
 
@@ -235,4 +236,8 @@ def _believe_lowest(grant: Grant, result: messages.Result) -> _Scan:
     nonce = result.nonces[0]
     if not grant.start <= nonce <= grant.stop:
         raise FalseEvidence(f"nonce {nonce} is not of [{grant.start}, {grant.stop}]")
-    return _Scan(grant.stop, (), grant.job.puzzle.prove(nonce))
+    puzzle = grant.job.puzzle
+    proof = puzzle.prove(nonce)
+    if result.claimed not in (None, puzzle.compared(proof.digest)):
+        raise FalseEvidence(f"nonce {nonce} does not hash to {result.claimed}")
+    return _Scan(grant.stop, (), proof)

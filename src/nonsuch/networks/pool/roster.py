@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from nonsuch.networks.pool.audits import Audit
 from nonsuch.networks.pool.job import Job
+from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.work.leases import Shard
 from nonsuch.work.shares import Drift
 from nonsuch.work.target import Target
@@ -76,6 +77,7 @@ class Miner:
         "address",
         "busy_since",
         "caught",
+        "draining",
         "drift",
         "evidence",
         "gone",
@@ -97,7 +99,7 @@ class Miner:
         self.address = peer.address
         self.wire = peer.wire
         self.name = name or f"miner {peer.number}"
-        self.evidence = peer.wire != "liteminer"
+        self.evidence = peer.wire != LITEMINER
         self.leases_max = 2 if self.evidence else 1
         self.rate = rate_hint
         self.grants: dict[int, Grant] = {}
@@ -108,6 +110,7 @@ class Miner:
         self.results = 0
         self.drift = Drift()
         self.unaudited: deque[Unaudited] = deque()
+        self.draining = 0
         self.caught = False
         self.gone = False
 

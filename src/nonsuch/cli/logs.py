@@ -1,0 +1,57 @@
+"""Facts as log lines: for people on standard error, for programs as JSON on standard output.
+
+A fact's class is the event and its fields are the values, so a line is found by the names that the
+code uses. What happens all the time (a shard searched, an audit passed) is told if asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from nonsuch.cli.terminal import errors
+
+__all__ = ["Logger", "fact_logger"]
+
+HASH_SHOWN = 16
+
+Logger = Callable[[object], None]
+
+
+def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
+    """A function that logs facts, except those of the `quiet` kinds."""
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=json)
+    if json:
+        log = structlog.wrap_logger(
+            structlog.PrintLogger(sys.stdout),
+            processors=[timestamp, structlog.processors.JSONRenderer()],
+        )
+    else:
+        short = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=errors.is_terminal, sort_keys=False, pad_event_to=0
+        )
+        log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[short, renderer])
+
+    def tell(fact: object) -> None:
+        if type(fact) not in quiet:
+            log.msg(_event_name(type(fact).__name__), **_values(fact))
+
+    return tell
+
+
+def _event_name(name: str) -> str:
+    """`MinerJoined` as people say it: `miner joined`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+
+
+def _values(fact: object) -> dict[str, object]:
+    values: dict[str, object] = msgspec.to_builtins(fact, builtin_types=(bytes,))
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,203 @@
+"""`nonsuch pool`: give clients' jobs to miners that come, go, crash and lie."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from nonsuch import LocalError
+from nonsuch.cli import options
+from nonsuch.cli.access import POOL_PORT, Place, is_loopback, read_token, server_tls
+from nonsuch.cli.logs import Logger, fact_logger
+from nonsuch.cli.terminal import format_rate, live_line
+from nonsuch.live.driver import Node
+from nonsuch.live.journal import Journal
+from nonsuch.live.run import run
+from nonsuch.live.tcp import Listener
+from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.liteminer import LiteMinerPoolWire
+from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.records import decode_record, encode_record
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.statistics import PoolStatistics
+from nonsuch.networks.pool.wire import PoolWire
+from nonsuch.web.metrics import MetricsServer
+
+__all__ = ["pool"]
+
+LINE_SECONDS = 1.0
+SESSION_BYTES = 8
+_DEFAULTS = PoolSettings()
+_QUIET = frozenset({facts.AuditPassed})
+
+
+def pool(
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="The address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", help="The port for miners and clients.")
+    ] = POOL_PORT,
+    liteminer: Annotated[
+        int | None,
+        typer.Option("--liteminer", metavar="PORT", help="A port for LiteMiner programs too."),
+    ] = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            "--journal",
+            metavar="PATH",
+            help="Where jobs are kept; 'off' for nowhere. Default: a file a port in the user's"
+            " state folder.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", metavar="PATH", help="Ask all for this token; or set NONSUCH_TOKEN."
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PATH", help="Speak TLS, as this.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="PATH", help="The certificate's key.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without a token.")
+    ] = False,
+    shard_seconds: Annotated[
+        float,
+        typer.Option("--shard-seconds", metavar="S", help="How long a miner has one shard."),
+    ] = _DEFAULTS.shard_seconds,
+    lease_seconds: Annotated[
+        float,
+        typer.Option("--lease-seconds", metavar="S", help="Silence that costs a miner its work."),
+    ] = _DEFAULTS.lease_seconds,
+    audit: Annotated[
+        float,
+        typer.Option("--audit", metavar="PART", help="What part of all shards is scanned again."),
+    ] = _DEFAULTS.audit_fraction,
+    audit_liteminer: Annotated[
+        float,
+        typer.Option("--audit-liteminer", metavar="PART", help="The same for LiteMiner miners."),
+    ] = _DEFAULTS.blind_audit_fraction,
+    connections: Annotated[
+        int, typer.Option("--connections", metavar="N", help="Connections at once.")
+    ] = _DEFAULTS.connections_max,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", help="Jobs that run or wait at once.")
+    ] = _DEFAULTS.jobs_max,
+    metrics: Annotated[
+        int | None,
+        typer.Option("--metrics", metavar="PORT", help="Serve Prometheus metrics on this port."),
+    ] = None,
+    verbose: options.Verbose = False,
+    json: options.JsonLines = False,
+) -> int:
+    """Run a pool.
+
+    Clients submit jobs, miners come and go, and every job gets its exact answer. What was accepted
+    is kept in the journal, and goes on after any kind of end. Ctrl-C stops it.
+    """
+    token = read_token(token_file)
+    _check_exposure(host, token, liteminer, insecure=insecure)
+    settings = PoolSettings(
+        token=token,
+        shard_seconds=shard_seconds,
+        lease_seconds=lease_seconds,
+        audit_fraction=audit,
+        blind_audit_fraction=audit_liteminer,
+        connections_max=connections,
+        jobs_max=jobs,
+    )
+    tls = server_tls(tls_cert, tls_key)
+    listeners = [Listener(host, port, lambda: PoolWire(accepts_puzzles=False), tls)]
+    if liteminer is not None:
+        listeners.append(Listener(host, liteminer, _liteminer_wire, tls))
+    log = fact_logger(json=json, quiet=frozenset() if verbose else _QUIET)
+    core = Pool(settings, random.Random(secrets.randbits(64)))
+    kept = _journal(journal, port)
+    display = _Display(core, log, Place(host, metrics) if metrics is not None else None)
+    log(facts.PoolStarting("off" if kept is None else str(kept.path)))
+    run(
+        lambda: Node(core, listeners=listeners, journal=kept, observe=log, ready=display.ready),
+        display.beside,
+    )
+    log(facts.Stopped())
+    return 0
+
+
+def _check_exposure(host: str, token: str, liteminer: int | None, *, insecure: bool) -> None:
+    if is_loopback(host) or insecure:
+        return
+    if not token:
+        raise LocalError(
+            f"on {host} anybody could come in: give a token (--token-file, or NONSUCH_TOKEN in the"
+            " environment), or say --insecure"
+        )
+    if liteminer is not None:
+        raise LocalError(
+            f"LiteMiner programs know no tokens, and on {host} anybody could come in: leave"
+            " --liteminer out, or say --insecure"
+        )
+
+
+def _liteminer_wire() -> LiteMinerPoolWire:
+    return LiteMinerPoolWire(secrets.token_hex(SESSION_BYTES))
+
+
+def _journal(path: str | None, port: int) -> Journal | None:
+    if path == "off":
+        return None
+    if path is None:
+        folder = platformdirs.user_state_path("nonsuch", appauthor=False)
+        file = folder / f"pool-{port}.journal"
+    else:
+        file = Path(path)
+    return Journal(file, encode_record, decode_record)
+
+
+class _Display:
+    """What a person sees of a running pool, and what runs beside it."""
+
+    def __init__(self, core: Pool, log: Logger, metrics: Place | None) -> None:
+        self._core = core
+        self._log = log
+        self._metrics = metrics
+
+    def ready(self, node: Node) -> None:
+        """Miners and clients can come."""
+        for host, port in node.addresses:
+            self._log(facts.Listening(str(Place(host, port))))
+
+    async def beside(self) -> None:
+        """Metrics, and a line of numbers on a terminal, until the pool stops."""
+        clock = asyncio.get_running_loop().time
+        server = None
+        if self._metrics is not None:
+            server = MetricsServer(*self._metrics, lambda: self._core.statistics(clock()))
+            self._log(facts.MetricsServed(f"http://{self._metrics.host}:{server.port}/metrics"))
+        try:
+            with live_line() as show:
+                while True:
+                    show(_line(self._core.statistics(clock())))
+                    await asyncio.sleep(LINE_SECONDS)
+        finally:
+            if server is not None:
+                await server.close()
+
+
+def _line(now: PoolStatistics) -> str:
+    parts = [f"{now.miners} miner{'' if now.miners == 1 else 's'}"]
+    parts.append(f"{now.jobs} job{'' if now.jobs == 1 else 's'}")
+    if now.leases:
+        parts.append(f"{now.leases} leases · {format_rate(now.rate)}")
+    parts += [f"{job.job} {job.done / job.total:.1%}" for job in now.jobs_described[:1]]
+    return " · ".join(parts)

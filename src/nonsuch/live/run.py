@@ -1,0 +1,68 @@
+"""One way to run a node, and one way to stop it.
+
+A signal asks the node to stop, once; it says its last words, its connections close, its searches
+end, and `run` returns which signal it was. A second signal has its usual effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+
+from nonsuch.live.driver import Node
+
+__all__ = ["run"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None = None) -> int:
+    """Make a node in an event loop and run it to its end, and `beside` as long as it runs.
+
+    Returns the signal that stopped it, or 0. Raises what the node or `beside` raises.
+    """
+    return asyncio.run(_run(make, beside))
+
+
+async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None) -> int:
+    node = make()
+    with _stopped_by_signals(node) as received:
+        main = asyncio.ensure_future(node.run())
+        tasks = [main] if beside is None else [main, asyncio.ensure_future(beside())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            node.stop()
+            await main
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
+    return received[0] if received else 0
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(node: Node) -> Iterator[list[int]]:
+    """The signals that came."""
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def restore() -> None:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def stop(number: int) -> None:
+        received.append(number)
+        restore()
+        node.stop()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield received
+    finally:
+        restore()

@@ -1,0 +1,1 @@
+"""What a node shows to browsers and to monitoring."""
