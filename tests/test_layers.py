@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "chain": {"work", "errors"},
     "networks": {"node", "chain", "work", "errors"},
     "sim": {"node", "work", "errors"},
+    "scenarios": {"sim", "networks", "node", "work", "errors"},
     "live": {"node", "search", "work", "errors"},
     FACADE: {"live", "search", "work", "errors"},  # live for the awaited forms, and lazily
 }

@@ -98,7 +98,7 @@ def test_shares_are_brute_forces_shares(
     assert_equal(puzzle, nonces, goal, searcher.run())
 
 
-MANY_STRIPES = range(1_500_000, 1_900_000)
+MANY_STRIPES = range(1_500_000, 1_800_000)
 """More than several threads take at once."""
 
 
@@ -107,7 +107,7 @@ def ranks() -> dict[int, int]:
     return {nonce: PUZZLES[0].prove(nonce).rank for nonce in MANY_STRIPES}
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_threads_agree_on_the_shares_of_many_stripes(
     level: str, threads: int, ranks: dict[int, int]
 ) -> None:
@@ -122,10 +122,10 @@ def test_threads_agree_on_the_shares_of_many_stripes(
     assert outcome.best == best
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("which", [0, 7, -1])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("which", [0, 7])
 def test_shares_end_with_the_first_that_until_admits(
-    level: str, threads: int, which: int, ranks: dict[int, int]
+    kernel_level: str, threads: int, which: int, ranks: dict[int, int]
 ) -> None:
     """Exactly one nonce meets `until`, or it is as easy as the limit."""
     puzzle, limit = PUZZLES[0], share_limit(len(MANY_STRIPES))
@@ -171,7 +171,7 @@ def test_a_puzzle_without_a_kernel_has_the_same_shares() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("worth", [ALWAYS, NEVER], ids=["kernel", "hashlib"])
 def test_a_stopped_search_gives_the_shares_of_what_it_covered(
-    level: str, worth: int, threads: int
+    worth: int, threads: int
 ) -> None:
     puzzle, halt = PUZZLES[0], Halt()
     nonces = range(10**8, 10**12)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import typer
 
 from nonsuch import LocalError, __version__
-from nonsuch.cli import bench, info, miner, pool, solve, status, submit, verify
+from nonsuch.cli import bench, info, miner, pool, simulate, solve, status, submit, verify
 from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
@@ -40,6 +40,7 @@ app.command("miner")(miner.miner)
 app.command("submit", epilog=PRESET_TABLE)(submit.submit)
 app.command("status")(status.status)
 app.command("cancel")(status.cancel)
+app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)
 

@@ -73,7 +73,7 @@ class Conditions:
     """This message is late, and those behind it do not wait."""
 
     garbling: float = 0.0
-    """This message arrives as what its wire refuses, which ends the connection."""
+    """This message arrives as what its wire refuses; whoever hears an `Erred` hangs up."""
 
     dial_seconds_max: float = 10.0
     """When dialling somebody who does not answer is given up."""
@@ -242,7 +242,8 @@ class Network:
         host.number = 0
         dark, host.dark = host.dark, []
         for connection in dark:
-            self._reset(connection, "connection reset")
+            for end in connection.ends:
+                self._end_from_afar_later(end, "connection reset")
 
     def crash(self, name: str, *, silent: bool) -> None:
         """The process is killed and its system hangs up for it; or `silent`, the power fails."""
@@ -413,9 +414,8 @@ class Network:
         garbling, name = self.conditions.garbling, end.host.name
         if garbling and self._around.lots.random() < garbling:
             self._around.deliver(name, Erred(end.number, GARBAGE_COST, "garbage"))
-            self.hang_up(name, end.number, "garbage")
-            return
-        self._around.deliver(name, Received(end.number, message))
+        else:
+            self._around.deliver(name, Received(end.number, message))
 
     # How a connection ends.
 

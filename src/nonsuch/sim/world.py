@@ -33,7 +33,8 @@ import math
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
+from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
@@ -49,6 +50,7 @@ from nonsuch.node import (
     Dial,
     Effect,
     Emit,
+    Erred,
     Event,
     Finish,
     Persist,
@@ -320,7 +322,7 @@ class World:
         try:
             line = self._encoder.encode(what)
         except (TypeError, ValueError):
-            line = repr(what).encode(errors="backslashreplace")
+            line = _plain(what).encode(errors="backslashreplace")
         self._hash.update(b"%d %b %b " % (self.microseconds, name.encode(), _kind(what)) + line)
         self._last.append((self.microseconds, name, what))
 
@@ -338,12 +340,30 @@ def _kind(what: object) -> bytes:
     return type(what).__name__.encode()
 
 
+def _plain(what: object) -> str:
+    """For what JSON has no words for: equal values, equal texts, whatever sets are in them."""
+    match what:
+        case set() | frozenset():
+            parts = sorted(map(_plain, what))
+        case dict():
+            parts = [f"{_plain(key)}: {_plain(value)}" for key, value in what.items()]
+        case list() | tuple():
+            parts = [_plain(item) for item in what]
+        case msgspec.Struct():
+            parts = [_plain(getattr(what, name)) for name in what.__struct_fields__]
+        case _ if is_dataclass(what):
+            parts = [_plain(getattr(what, field.name)) for field in fields(what)]
+        case _:
+            return repr(what)
+    return f"{type(what).__name__}({', '.join(parts)})"
+
+
 class _Commit:
     """Records on their way to disk, and how many effects wait for them or are they."""
 
     __slots__ = ("count", "records", "written_at")
 
-    def __init__(self, queue: deque[Effect], written_at: int) -> None:
+    def __init__(self, queue: Collection[Effect], written_at: int) -> None:
         self.records = [effect for effect in queue if isinstance(effect, Persist)]
         self.count = len(queue)
         self.written_at = written_at
@@ -451,15 +471,17 @@ class _Node:
 
     def stop_soon(self) -> None:
         """End this life behind all that is to be done now, and in good order."""
-        self.world.call_at(self.world.microseconds, partial(self._when_awake, self._stop))
+        stop = partial(self._when_awake, partial(self._stop, self.life))
+        self.world.call_at(self.world.microseconds, stop)
 
-    def _stop(self) -> None:
-        if not self.up:
+    def _stop(self, life: int) -> None:
+        if not self.up or self.life != life:
             return
         self.handle(Stopping())
-        if self.disk is not None:
-            # What was decided is kept, though whoever waits to hear of it is gone.
-            self.disk.commit([effect for effect in self.queue if isinstance(effect, Persist)])
+        # What was decided is kept, though those who wait to hear of it are not told any more.
+        if self.commit is not None:
+            self._write(self.commit)
+            self._write(_Commit(list(self.queue)[self.commit.count :], 0))
         self._end()
         self.world.network.leave(self.name)
 
@@ -523,6 +545,9 @@ class _Node:
             self.queue.extend(effects)
             if self.commit is None:
                 self._pump()
+        if isinstance(event, Erred):
+            # After such an error nothing from this peer can be understood.
+            world.network.hang_up(self.name, event.peer, event.reason)
         self._arm()
 
     # The one timer.
@@ -627,13 +652,13 @@ class Ranks:
         self._chunks: dict[tuple[Puzzle, int], tuple[list[int], list[int]]] = {}
 
     def admitted(self, puzzle: Puzzle, start: int, stop: int, limit: Target) -> list[int]:
-        """The nonces of [start, stop), which lies in one chunk, that the limit admits; ascending."""
+        """The nonces of [start, stop), a part of one chunk, that the limit admits; ascending."""
         ranks, nonces = self._chunk(puzzle, start // CHUNK_NONCES)
         count = bisect_left(ranks, True, key=lambda rank: not limit.admits(rank))
         return sorted(nonce for nonce in nonces[:count] if start <= nonce < stop)
 
     def lowest(self, puzzle: Puzzle, start: int, stop: int) -> tuple[int, int]:
-        """The smallest rank in [start, stop), which lies in one chunk, and the smallest nonce."""
+        """The smallest rank in [start, stop), a part of one chunk, and the smallest such nonce."""
         ranks, nonces = self._chunk(puzzle, start // CHUNK_NONCES)
         pairs = zip(ranks, nonces, strict=True)
         return next((rank, nonce) for rank, nonce in pairs if start <= nonce < stop)
@@ -806,7 +831,7 @@ class _Processor:
         self._world.call_at(when, partial(action, task, task.plan))
 
     def _advanced(self, task: _Task, plan: int) -> None:
-        if task.plan != plan or task.number not in self._tasks:
+        if task.plan != plan or self._tasks.get(task.number) is not task:
             return
         task.settle(self._world.microseconds)
         task.untold = 0.0

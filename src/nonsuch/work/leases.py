@@ -164,11 +164,12 @@ class LeaseBook:
             return []
         self._stop = max(self._start, stop)
         self._frontier = min(self._frontier, self._stop)
-        void = [number for number, shard in self._open.items() if shard.start >= self._stop]
-        for number in void:
-            del self._open[number]
         for shard in self._open.values():
-            shard.stop = min(shard.stop, self._stop)
+            shard.stop = max(shard.start, min(shard.stop, self._stop))
+        # What is left of a shard may be done: a rival of this lease came as far as the new stop.
+        void = [n for n, shard in self._open.items() if self._done.covers(shard.start, shard.stop)]
+        for number in void:
+            self._open.pop(number).leases.remove(number)
         cut = ((start, min(end, self._stop)) for start, end in self._returned)
         self._returned = deque((start, end) for start, end in cut if start < end)
         returned = sum(end - start for start, end in self._returned)

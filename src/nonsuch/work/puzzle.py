@@ -16,7 +16,7 @@ what it finds is rehashed by these methods before anyone hears of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,17 +63,20 @@ class Puzzle:
         digest = hashlib.sha256(self.preimage(nonce)).digest()
         return hashlib.sha256(digest).digest() if self.hash == "sha256d" else digest
 
-    def digests(self, nonces: Iterable[int]) -> list[bytes]:
+    def digests(self, nonces: Sequence[int]) -> list[bytes]:
         """`digest` of each, with the prefix hashed once: for a pool that checks many shares."""
-        encode: Callable[[int], bytes] = self.nonce.encode
-        beginning, suffix, digests = hashlib.sha256(self.prefix), self.suffix, []
-        for nonce in nonces:
+        beginning, states = hashlib.sha256(self.prefix), []
+        for encoded in self.nonce.encode_all(nonces):
             state = beginning.copy()
-            state.update(encode(nonce) + suffix)
-            digests.append(state.digest())
+            state.update(encoded)
+            states.append(state)
+        suffix = self.suffix
+        if suffix:
+            for state in states:
+                state.update(suffix)
         if self.hash == "sha256d":
-            return [hashlib.sha256(digest).digest() for digest in digests]
-        return digests
+            return [hashlib.sha256(state.digest()).digest() for state in states]
+        return [state.digest() for state in states]
 
     def rank(self, digest: bytes) -> int:
         """The digest as a number on the 256-bit scale, bits that do not count cleared.

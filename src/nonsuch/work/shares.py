@@ -87,11 +87,12 @@ def check_shares(
         raise FalseEvidence(f"{len(nonces)} shares, where honest shards have {SHARES_EXPECTED}")
     if not nonces:
         return None
-    previous = start - 1
-    for nonce in nonces:
-        if not previous < nonce < stop:
-            raise FalseEvidence(f"share {nonce} is not of [{start}, {stop}), or not in its place")
-        previous = nonce
+    if not start <= nonces[0] <= nonces[-1] < stop:
+        raise FalseEvidence(
+            f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
+        )
+    if sorted(set(nonces)) != list(nonces):
+        raise FalseEvidence("shares that do not ascend")
     digests = puzzle.digests(nonces)
     best, worst = _extremes(puzzle, digests)
     if not limit.admits(puzzle.rank(digests[worst])):

@@ -24,6 +24,9 @@ COUNT_MAX = 2**64 - 1
 RATE_MEMORY_SECONDS = 5.0
 """How far back a job's rate looks."""
 
+RATE_MIN = 0.01
+"""Hashes a second below which a job stands still."""
+
 
 class Job:
     """A job that runs or waits. `now` is when it came, or came back from disk."""
@@ -100,6 +103,13 @@ class Job:
         return self.book.truncate(nonce + 1)
 
     @property
+    def so_far(self) -> int | None:
+        """What would be the answer if there were nothing better: the first met, or the lowest."""
+        if self.target is not None:
+            return self.found
+        return None if self.best is None else self.best.nonce
+
+    @property
     def answer_nonce(self) -> int | None:
         """What a client wants to know, once the job is complete."""
         if self.target is None:
@@ -118,6 +128,8 @@ class Job:
         current = max(0, hashes - tried) / seconds
         weight = min(1.0, seconds / RATE_MEMORY_SECONDS) if self.rate else 1.0
         self.rate += (current - self.rate) * weight
+        if self.rate < RATE_MIN:
+            self.rate = 0.0
         self._measured = (now, hashes)
 
     def status(self, hashes: int, miners: int, now: float) -> Status:
@@ -135,8 +147,7 @@ class Job:
     def snapshot(self) -> JobSnapshot:
         """All that a restart needs to know."""
         done = tuple((part.start, part.stop - part.start) for part in self.book.done)
-        best = None if self.best is None else self.best.nonce
-        return JobSnapshot(self.opened, done, best if self.found is None else self.found)
+        return JobSnapshot(self.opened, done, self.so_far)
 
     def closed(self, now: float) -> JobClosed:
         """All that is kept of it when it is done."""

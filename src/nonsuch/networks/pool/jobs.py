@@ -227,7 +227,7 @@ class Jobs:
             job = self._made(left.opened, now, tuple(left.done))
             job.records = left.records
             state.jobs[job.id] = job
-            for nonce in {left.opened.last, left.nonce or left.opened.last}:
+            for nonce in (left.opened.last, *left.nonces):
                 self.offer(job, job.puzzle.prove(nonce))
         for job in list(state.jobs.values()):
             state.dispatcher.offer(job)

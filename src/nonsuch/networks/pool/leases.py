@@ -8,6 +8,7 @@ other, but of nonces that the book has as done already.
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
@@ -15,7 +16,7 @@ from nonsuch.networks.pool.dispatch import limit_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner
 from nonsuch.networks.pool.state import OwnAudit, State
-from nonsuch.node import Search
+from nonsuch.node import Cancel, Search
 from nonsuch.work.goals import Shares
 from nonsuch.work.leases import Shard
 from nonsuch.work.target import Target
@@ -27,6 +28,9 @@ WAKE_SECONDS = 0.5
 
 COPIES_A_ROUND = 64
 """How many idle miners are given copies at once."""
+
+AUDITORS_LOOK_MAX = 8
+"""How many idle miners are asked whether they can do what the pool is doing itself."""
 
 OVERDUE_FACTOR = 10.0
 """A lease that takes so many times as long as its shard should is lost, beats or not."""
@@ -44,6 +48,8 @@ class Leases:
     def serve_idle(self, now: float) -> None:
         """Give the idle miners what there is."""
         state = self._state
+        if state.own_audit is not None:
+            self._hand_over(state.own_audit, now)
         if state.desk:
             self._audit_here()
         if not state.roster.idle:
@@ -113,6 +119,17 @@ class Leases:
         grant = Grant(self._state.number, audit.job, shard, miner, limit, now)
         grant.audit = audit
         self._open(grant)
+
+    def _hand_over(self, own: OwnAudit, now: float) -> None:
+        """A miner with nothing to do audits faster than a pool, which has other things to do."""
+        state = self._state
+        for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
+            if state.desk.can_audit(miner, own.audit):
+                state.effects.append(Cancel(own.task))
+                state.own_audit = None
+                self._grant_audit(own.audit, miner, now)
+                state.roster.idle.pop(miner.peer)
+                return
 
     def _audit_here(self) -> None:
         """Where no miner can do the next audit, the pool does it, one at a time."""

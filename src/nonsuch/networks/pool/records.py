@@ -52,7 +52,7 @@ class JobOpened(_Record, frozen=True, tag=1):
 
 
 class ShardDone(_Record, frozen=True, tag=2):
-    """[start, start + count) was searched; `nonce` is its best where that is the job's so far."""
+    """[start, start + count) was searched; `nonce` is the job's best so far where it lies there."""
 
     job: str
     start: int
@@ -91,12 +91,12 @@ Record = Life | JobOpened | ShardDone | ShardVoided | JobSnapshot | JobClosed
 class OpenJob:
     """What the records of a job that is not closed add up to."""
 
-    __slots__ = ("done", "nonce", "opened", "records")
+    __slots__ = ("done", "nonces", "opened", "records")
 
     def __init__(self, opened: JobOpened, done: RangeSet, nonce: int | None) -> None:
         self.opened = opened
         self.done = done
-        self.nonce = nonce
+        self.nonces = [] if nonce is None else [nonce]
         self.records = 0
 
 
@@ -117,7 +117,7 @@ class Replay:
             case ShardDone(job, start, count, nonce) if job in self.open:
                 state = self.open[job]
                 state.done.add(start, start + count)
-                state.nonce = state.nonce if nonce is None else nonce
+                state.nonces += [] if nonce is None else [nonce]
                 state.records += 1
             case ShardVoided(job, start, count) if job in self.open:
                 self.open[job].done.remove(start, start + count)

@@ -10,12 +10,14 @@ audit that it passed go back to the queue.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
 from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Verdict
 from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.jobs import Jobs
 from nonsuch.networks.pool.leases import Leases
 from nonsuch.networks.pool.roster import Grant, Miner, Unaudited
@@ -83,17 +85,25 @@ class Results:
         for rival in job.book.finish(grant.number, stop):
             self._leases.revoke(rival)
         state.dispatcher.offer(job)
-        better = scan.best is not None and self._jobs.offer(job, scan.best)
+        if scan.best is not None:
+            self._jobs.offer(job, scan.best)
         if start < stop:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
             miner.unaudited.append(entry)
             if self._audit_is_due(miner):
+                entry.waits = True
                 limit = grant.limit or limit_for(scan.stop - start)
                 state.desk.add(Audit(job, entry, miner, scan.shares, limit, scan.best))
-            nonce = scan.best.nonce if better and scan.best is not None else None
-            state.persist_job(job, records.ShardDone(job.id, start, stop - start, nonce))
+            else:
+                self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
+
+    def _persist_done(self, job: Job, start: int, stop: int) -> None:
+        """What waits for an audit is not on disk: a pool that dies has it searched again."""
+        so_far = job.so_far
+        nonce = so_far if so_far is not None and start <= so_far < stop else None
+        self._state.persist_job(job, records.ShardDone(job.id, start, stop - start, nonce))
 
     # Audits.
 
@@ -102,10 +112,9 @@ class Results:
         settings = state.settings
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
         if not fraction or len(state.desk) >= AUDITS_MAX:
-            # Without audits nobody is ever vouched for, and nothing need be remembered.
             while len(miner.unaudited) > UNAUDITED_MAX:
-                miner.unaudited.popleft()
-            return bool(fraction) and False
+                miner.unaudited.popleft()  # Nobody will ever vouch for it.
+            return False
         chosen = state.lots.random() < fraction
         return chosen or miner.drift.suspicious or len(miner.unaudited) >= UNAUDITED_MAX
 
@@ -133,21 +142,22 @@ class Results:
         """Somebody left something out, or nobody did."""
         state, job, suspect = self._state, audit.job, audit.suspect
         job.audits -= 1
-        if best is not None and self._jobs.offer(job, best):
-            state.persist_job(job, records.ShardDone(job.id, audit.start, 0, best.nonce))
+        if best is not None:
+            self._jobs.offer(job, best)
         if verdict.auditor_missed and auditor is not None:
             missed = len(verdict.auditor_missed)
             self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
         if verdict.suspect_missed:
             missed = len(verdict.suspect_missed)
-            if not verdict.auditor_missed:
+            if not verdict.auditor_missed and _vouch(suspect, audit.entry, alone=True):
                 # What the auditor scanned stays done.
-                _vouch(suspect, audit.entry, alone=True)
+                self._persist_done(job, audit.start, audit.stop)
             said = f"{missed} of {missed + len(audit.nonces)} shares"
             self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
         elif not verdict.auditor_missed:
             state.counts["audits"] += 1
-            _vouch(suspect, audit.entry, alone=False)
+            if _vouch(suspect, audit.entry, alone=False):
+                self._persist_done(job, audit.start, audit.stop)
             suspect.drift.clear()
             who = "the pool" if auditor is None else auditor.name
             state.emit(facts.AuditPassed(suspect.name, who, audit.start, audit.stop))
@@ -191,15 +201,18 @@ class Results:
         return redone
 
 
-def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> None:
-    """This shard is as it was said to be; and so, unless `alone`, are those before it."""
+def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> bool:
+    """This shard is as it was said to be; and so, unless `alone`, are those before it.
+
+    Not those that wait for an audit of their own. False where it was given up already.
+    """
     if entry not in miner.unaudited:
-        return
-    if alone:
-        miner.unaudited.remove(entry)
-        return
-    while miner.unaudited.popleft() is not entry:
-        pass
+        return False
+    before = list(miner.unaudited)
+    place = before.index(entry)
+    kept = before[:place] if alone else [each for each in before[:place] if each.waits]
+    miner.unaudited = deque([*kept, *before[place + 1 :]])
+    return True
 
 
 # Can it be? Pure functions of a lease and what is said of it.

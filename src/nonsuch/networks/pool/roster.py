@@ -60,14 +60,15 @@ class Grant:
 
 
 class Unaudited:
-    """A shard that a miner returned, and that has not been vouched for."""
+    """A shard that a miner returned, and that has not been vouched for; `waits` for its audit."""
 
-    __slots__ = ("job", "start", "stop")
+    __slots__ = ("job", "start", "stop", "waits")
 
     def __init__(self, job: Job, start: int, stop: int) -> None:
         self.job = job
         self.start = start
         self.stop = stop
+        self.waits = False
 
 
 class Miner:

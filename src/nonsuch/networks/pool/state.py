@@ -85,7 +85,9 @@ class State:
     def persist_job(self, job: Job, record: Record) -> None:
         """One more record of a job, or a snapshot in the place of many."""
         job.records += 1
-        if job.records >= SNAPSHOT_RECORDS and len(job.book.done) <= SNAPSHOT_RANGES_MAX:
+        small = len(job.book.done) <= SNAPSHOT_RANGES_MAX
+        # What waits for its audit is not for the disk; a snapshot could not leave it out.
+        if job.records >= SNAPSHOT_RECORDS and small and not job.audits:
             job.records = 0
             self.persist(JOB_SUBJECT + job.id, job.snapshot(), replaces=True)
         else:

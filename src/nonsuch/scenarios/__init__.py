@@ -1,0 +1,1 @@
+"""Whole networks in virtual time, drawn from a seed: shipped cores, and all that befalls them."""

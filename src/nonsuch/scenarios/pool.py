@@ -1,0 +1,285 @@
+"""A pool, its miners and its clients through a minute of everything that can go wrong.
+
+A seed draws the network, the machines, the jobs and a plan of misfortunes: crashes with and without
+disk, frozen processes, pulled cables, slow processors, miners that lie. Then all is mended, and
+what must hold is checked:
+
+* every client has the answer that a plain search gives;
+* no honest miner was ever accused;
+* every core's own `_check` held after every event (the world sees to that).
+
+Where liars are about and not everything is scanned again, the answer need only be true, not the
+best: that is the bargain of random audits.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nonsuch.errors import NonsuchError
+from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.client import Client
+from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit
+from nonsuch.networks.pool.miner import Miner
+from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.node import Core
+from nonsuch.scenarios.cheats import CHEATS, Cheat
+from nonsuch.sim.network import HOSTILE, LAN, PERFECT, TORTURE, Conditions
+from nonsuch.sim.world import Ranks, World
+from nonsuch.work.presets import plain
+from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.target import Target
+
+__all__ = ["Broken", "Story", "play"]
+
+TROUBLE_SECONDS = 40.0
+"""How long things go wrong."""
+
+MENDED_SECONDS = 300.0
+"""How long a mended pool may take to answer; a job takes some ten seconds of honest work."""
+
+NETWORKS: dict[str, Conditions] = {
+    "perfect": PERFECT,
+    "lan": LAN,
+    "hostile": HOSTILE,
+    "torture": TORTURE,
+}
+
+MESSAGES = 8
+"""Different messages to be mined: few, so that many seeds share what is hashed."""
+
+LAST_MAX = 20_000
+"""The last nonce of the longest jobs: some ten seconds of honest work."""
+
+TRACE_LINES = 60
+
+
+class Broken(NonsuchError):
+    """Something that must hold did not; the message says what, and how to see it again."""
+
+
+class Story(NamedTuple):
+    """A seed that ended well."""
+
+    seed: int
+    network: str
+    cheats: tuple[str, ...]
+    events: int
+    seconds: float
+    trace_hash: str
+
+
+class _Job(NamedTuple):
+    """What one client wants, and what the answer is."""
+
+    client: str
+    submit: Submit
+    puzzle: Puzzle
+    answer: int | None
+
+
+def play(seed: int, ranks: Ranks | None = None) -> Story:
+    """One seed from beginning to end. Raises `Broken`, or what a core's check raises."""
+    return _Play(seed, Ranks() if ranks is None else ranks).run()
+
+
+@functools.cache
+def _ranks(puzzle: Puzzle) -> list[int]:
+    """By plain hashing, and none of what is on trial."""
+    return [puzzle.rank(puzzle.digest(nonce)) for nonce in range(LAST_MAX + 1)]
+
+
+class _Play:
+    """One run of the scenario."""
+
+    def __init__(self, seed: int, ranks: Ranks) -> None:
+        self._seed = seed
+        self._ranks = ranks
+        plan = self._plan = random.Random(f"pool {seed}")
+        self._network = plan.choice(list(NETWORKS))
+        self._world = World(seed, NETWORKS[self._network], ranks=ranks, trace_lines=TRACE_LINES)
+        self._cheats = tuple(plan.sample(list(CHEATS), plan.choice([0, 0, 1, 2])))
+        audit = plan.choice([0.02, 0.2, 1.0])
+        self._thorough = audit == 1.0
+        self._settings = PoolSettings(audit_fraction=audit, jobs_max=10)
+        self._answers: dict[str, int | None] = {}
+        self._accused: list[facts.Cheated] = []
+        self._jobs = [self._job(f"client-{number}") for number in range(plan.randint(1, 3))]
+        self._added: dict[str, None] = {"pool": None}
+        self._people()
+
+    def run(self) -> Story:
+        """Trouble, then peace, then the reckoning."""
+        world = self._world
+        for _ in range(self._plan.randint(0, 12)):
+            world.at(self._plan.uniform(0.5, TROUBLE_SECONDS), self._misfortune())
+        world.run(TROUBLE_SECONDS)
+        self._mend()
+        done = world.run_until(self._all_answered, TROUBLE_SECONDS + MENDED_SECONDS)
+        if not done:
+            missing = [job.client for job in self._jobs if self._client(job).answer is None]
+            raise self._broken(f"no answer for {', '.join(missing)}")
+        self._judge()
+        return Story(
+            self._seed, self._network, self._cheats, world.events, world.seconds, world.trace_hash
+        )
+
+    # The people.
+
+    def _job(self, client: str) -> _Job:
+        plan = self._plan
+        puzzle = plain(b"message %d " % plan.randrange(MESSAGES))
+        ranks = _ranks(puzzle)
+        last = plan.choice([0, 1, 40, plan.randint(100, 3000), plan.randint(3000, LAST_MAX)])
+        first = plan.choice([0, 0, plan.randint(0, last)])
+        target = Target.from_work(plan.randint(50, 5000)) if plan.random() < 0.3 else None
+        nonces = range(first, last + 1)
+        if target is None:
+            answer: int | None = min(nonces, key=ranks.__getitem__)
+        else:
+            answer = next((nonce for nonce in nonces if target.admits(ranks[nonce])), None)
+        data = None if target is None else target.value.to_bytes(32, "big")
+        submit = Submit(f"job-{client}", PuzzleForm.of(puzzle), first, last, data)
+        return _Job(client, submit, puzzle, answer)
+
+    def _people(self) -> None:
+        world, plan = self._world, self._plan
+        world.add("pool", self._pool, listens=True, hash_rate=500)
+        self._honest = [f"miner-{number}" for number in range(plan.randint(2, 4))]
+        for name in self._honest:
+            rate = 10 ** plan.uniform(2, 3.5)
+            self._add(name, self._miner(name, rate), rate)
+        for kind in self._cheats:
+            self._add(kind, self._cheat(kind), 1000.0)
+        for job in self._jobs:
+            factory = self._client_factory(job)
+            begins = plan.choice([0.0, plan.uniform(0, TROUBLE_SECONDS / 2)])
+            world.at(begins, functools.partial(self._add, job.client, factory, 0.0))
+
+    def _add(self, name: str, factory: Callable[[], Core], rate: float) -> None:
+        """A machine whose clock is off, and a little fast or slow."""
+        lots = self._world.lots
+        self._added[name] = None
+        self._world.add(
+            name,
+            factory,
+            hash_rate=rate,
+            dials="pool",
+            clock_rate=lots.uniform(0.98, 1.02),
+            clock_offset_seconds=lots.uniform(-1000, 1000),
+        )
+
+    def _lots(self) -> random.Random:
+        return random.Random(self._world.lots.getrandbits(64))
+
+    def _pool(self) -> Core:
+        return Pool(self._settings, self._lots())
+
+    def _miner(self, name: str, rate: float) -> Callable[[], Core]:
+        hint = self._plan.choice([0.0, rate, 10 * rate])
+        return lambda: Miner(Hello("miner", name=name, rate=hint), self._lots())
+
+    def _cheat(self, kind: str) -> Callable[[], Core]:
+        def made() -> Core:
+            return Cheat(Miner(Hello("miner", name=kind), self._lots()), kind, self._lots())
+
+        return made
+
+    def _client_factory(self, job: _Job) -> Callable[[], Core]:
+        return lambda: Client(Hello("client"), job.submit, self._lots(), patient=True)
+
+    # What befalls them.
+
+    def _misfortune(self) -> Callable[[], object]:
+        world, plan = self._world, self._plan
+        victim = plan.choice(
+            [*self._honest, *self._honest, "pool", *(j.client for j in self._jobs)]
+        )
+        others = [*self._honest, *self._cheats, *(job.client for job in self._jobs), "pool"]
+        seconds = plan.uniform(0.1, 12)
+        kind = plan.choice(["crash", "freeze", "slow", "partition", "cut"])
+        keep_disk = plan.random() < 0.8
+
+        def befall(what: Callable[[], object]) -> None:
+            if self._exists(victim):
+                what()
+
+        def crash() -> None:
+            world.crash(victim, silent=seconds > 9)
+            world.at(world.seconds + seconds, lambda: self._restart(victim, keep_disk))
+
+        def freeze() -> None:
+            world.freeze(victim)
+            world.at(world.seconds + seconds, lambda: world.thaw(victim))
+
+        def slow() -> None:
+            world.set_hash_rate(victim, 10)
+
+        def partition() -> None:
+            alone = {victim}
+            rest = {name for name in others if name != victim and self._exists(name)}
+            world.partition(alone, rest, seconds=seconds, silent=seconds > 3)
+
+        def cut() -> None:
+            world.cut(victim, "pool")
+
+        actions = {
+            "crash": crash,
+            "freeze": freeze,
+            "slow": slow,
+            "partition": partition,
+            "cut": cut if victim != "pool" else crash,
+        }
+        return functools.partial(befall, actions[kind])
+
+    def _restart(self, name: str, keep_disk: bool) -> None:
+        if self._exists(name) and not self._world.is_up(name):
+            self._world.restart(name, keep_disk=keep_disk)
+
+    def _exists(self, name: str) -> bool:
+        """Clients come when they come."""
+        return name in self._added
+
+    def _mend(self) -> None:
+        world = self._world
+        world.heal()
+        for name in (*self._honest, *self._cheats, "pool", *(job.client for job in self._jobs)):
+            if self._exists(name):
+                self._restart(name, keep_disk=True)
+                world.thaw(name)
+        for name in (*self._honest, "pool"):
+            world.set_hash_rate(name, 1000)
+
+    # What must hold.
+
+    def _client(self, job: _Job) -> Client:
+        core = self._world.core(job.client)
+        assert isinstance(core, Client)
+        return core
+
+    def _all_answered(self) -> bool:
+        return all(self._client(job).answer is not None for job in self._jobs)
+
+    def _judge(self) -> None:
+        for told in self._world.facts:
+            if isinstance(told.fact, facts.Cheated) and told.fact.miner in self._honest:
+                raise self._broken(f"{told.fact.miner} is honest, and was accused: {told.fact}")
+        exact = self._thorough or not self._cheats
+        for job in self._jobs:
+            answer = self._client(job).answer
+            assert answer is not None
+            if exact and answer.nonce != job.answer:
+                raise self._broken(
+                    f"{job.client} was told {answer.nonce}, and it is {job.answer}: {job.submit}"
+                )
+
+    def _broken(self, what: str) -> Broken:
+        story = "\n".join(self._world.trace())
+        return Broken(
+            f"{what}\n(network {self._network}, cheats {self._cheats})\n{story}\n"
+            f"again with: nonsuch simulate --first {self._seed} --seeds 1"
+        )
