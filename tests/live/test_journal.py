@@ -339,7 +339,7 @@ def test_a_record_nested_without_end_is_refused(path: Path) -> None:
 
 def test_damaged_pages_are_refused(path: Path) -> None:
     overwritten(path)
-    with pytest.raises(LocalError, match="malformed|damaged"):
+    with pytest.raises(LocalError, match=r"malformed|damaged"):
         contents(path)
 
 

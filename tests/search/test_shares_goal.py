@@ -170,9 +170,7 @@ def test_a_puzzle_without_a_kernel_has_the_same_shares() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("worth", [ALWAYS, NEVER], ids=["kernel", "hashlib"])
-def test_a_stopped_search_gives_the_shares_of_what_it_covered(
-    worth: int, threads: int
-) -> None:
+def test_a_stopped_search_gives_the_shares_of_what_it_covered(worth: int, threads: int) -> None:
     puzzle, halt = PUZZLES[0], Halt()
     nonces = range(10**8, 10**12)
     limit = Target.from_work(200_000 if worth == ALWAYS else 2_000)

@@ -258,13 +258,30 @@ def test_of_a_thousand_deadlines_each_that_is_still_wanted_brings_one_tick() -> 
     assert all(0 <= tick - at < 3e-6 for tick, at in zip(ticks, wanted, strict=True))
 
 
+def test_timers_are_as_few_as_can_be() -> None:
+    world = World(1)
+    world.add("a", Puppet)
+    deadlines = [*range(20, 10, -1), *[11] * 10, *range(21, 31)]
+    for number, deadline in enumerate(deadlines):
+        world.at(number / 100, partial(order, world, "a", deadline=float(deadline)))
+    steps = list[float]()
+    world.run_until(lambda: bool(steps.append(world.seconds)), 100)
+    assert puppet(world, "a").times(Tick) == [30]
+    # Nine are stale; the one for 11 is early; and it is set for 30 then, whatever was between.
+    assert steps[-11:] == [*range(11, 21), 30]
+
+
 def test_no_timer_outlives_its_core() -> None:
     world = World(1)
     world.add("a", Puppet)
-    world.at(1, lambda: order(world, "a", deadline=5))
-    world.at(2, lambda: world.restart("a"))
+    world.add("b", Puppet)
+    for name in "ab":
+        world.at(1, partial(order, world, name, deadline=5))
+        world.at(2, partial(world.crash, name))
+    world.at(3, lambda: world.restart("a"))
     world.run(until=10)
     assert puppet(world, "a").events == [Started()]
+    assert puppet(world, "b").events == [Started()]
 
 
 def test_a_timer_may_be_late() -> None:
@@ -326,14 +343,24 @@ def test_messages_take_their_time_and_arrive_in_order() -> None:
 
 def test_a_hang_up_comes_behind_the_last_words_and_both_ends_hear_of_it() -> None:
     world = pair()
+    order(world, "a", Send(1, "wait"))  # is not heard: when it arrives, b has hung up
     order(world, "b", Send(1, "goodbye"), Close(1, "enough"), Send(1, "one more thing"))
-    order(world, "a", Send(1, "wait"))  # is not heard: b has hung up
     world.run(until=2)
     assert puppet(world, "a").events[2:] == [Received(1, "goodbye"), Disconnected(1, "it hung up")]
     assert puppet(world, "b").events[2:] == [Disconnected(1, "enough")]
     order(world, "a", Send(1, "?"), Close(1, "?"))  # to nobody
     world.run(until=3)
     assert len(puppet(world, "b").events) == 3
+    assert world.network.connections == 0
+
+
+def test_two_ends_that_hang_up_at_once_keep_their_reasons() -> None:
+    world = pair()
+    order(world, "a", Close(1, "late"))
+    order(world, "b", Close(1, "bored"))
+    world.run(until=2)
+    assert puppet(world, "a").ends() == [Disconnected(1, "late")]
+    assert puppet(world, "b").ends() == [Disconnected(1, "bored")]
 
 
 def test_peers_are_numbered_anew_in_each_life_and_never_twice_in_one() -> None:
@@ -403,6 +430,10 @@ def test_a_dialler_that_crashes_leaves_nothing_behind() -> None:
         met = [Connected(1, "b"), Disconnected(1, "connection reset")] if crash_at > 0.001 else []
         assert puppet(world, "a").events == [Started(), *met]
         assert puppet(world, "b").events == [Started()]
+        assert world.network.connections == 0
+        world.restart("b")
+        world.run(until=2)
+        assert puppet(world, "b").events == [Started(), Connected(1, "a")]
 
 
 # What a network can do.
@@ -582,6 +613,19 @@ def test_what_is_on_its_way_when_the_cable_is_pulled_is_lost_with_all_behind_it(
     assert puppet(world, "a").messages == []
     for name in "ab":
         assert puppet(world, name).ends() == [Disconnected(1, "connection reset")]
+
+
+def test_behind_a_hole_nothing_is_delivered_though_it_arrives_when_all_is_well() -> None:
+    world = pair()
+    order(world, "b", Send(1, "arrives within"))
+    world.network.conditions = Conditions(delay_seconds_min=0.1, delay_seconds_mean=0.1)
+    order(world, "b", Send(1, "arrives behind"))
+    world.partition({"a"}, {"b"}, seconds=0.01)
+    world.run(until=2)
+    assert puppet(world, "a").messages == []
+    for name in "ab":
+        assert puppet(world, name).ends() == [Disconnected(1, "connection reset")]
+    assert world.network.connections == 0
 
 
 def test_in_a_silent_partition_dialling_takes_long_and_fails() -> None:
@@ -768,6 +812,14 @@ def test_a_node_that_is_told_to_stop_while_it_is_frozen_stops_when_it_thaws() ->
     world.thaw("b")
     assert not world.is_up("b")
     assert puppet(world, "b").events[-1] == Stopping()
+
+
+def test_a_node_that_is_told_to_stop_and_restarted_lives() -> None:
+    world = pair()
+    world.stop("b")
+    world.restart("b")
+    world.run(until=2)
+    assert puppet(world, "b").events == [Started(), Connected(1, "a")]
 
 
 # The disk.
@@ -1073,6 +1125,14 @@ def test_a_machine_can_become_slower_and_stand_still() -> None:
     # 800 to 1250 are done at 2; the others take ten times as long.
     assert 50 + 6.0 <= core.times(Searched)[0] <= 50 + 15.0
     assert searched(core) == [Searched(1, *expected(PUZZLE, range(2000), Lowest()))]
+
+
+def test_a_machine_that_becomes_slower_at_the_end_of_a_search_ends_it_later() -> None:
+    world, core = searching(Lowest(), range(300))
+    world.at(1.1, lambda: world.set_hash_rate("a", 10))
+    world.run(until=100)
+    assert 1 + 12.0 < core.times(Searched)[0] < 1 + 30.0
+    assert len(searched(core)) == 1
 
 
 def test_two_searches_share_the_machine() -> None:

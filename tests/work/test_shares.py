@@ -1,4 +1,4 @@
-"""Shares as evidence: honest miners are believed, what cannot be is refused, who skips stands out."""
+"""Shares as evidence: honest miners are believed, lies are refused, who skips stands out."""
 
 import math
 import statistics
@@ -158,7 +158,7 @@ def test_nonces_that_do_not_ascend_are_refused(
     change: Callable[[list[int]], list[int]], puzzle: Puzzle
 ) -> None:
     shard, shares, limit = shard_of_shares(puzzle)
-    with pytest.raises(FalseEvidence, match="do not ascend|are not of"):
+    with pytest.raises(FalseEvidence, match=r"do not ascend|are not of"):
         check(puzzle, change(shares), shard, limit)
 
 
@@ -287,12 +287,11 @@ def test_a_miner_that_begins_to_skip_is_caught_whatever_it_did_before() -> None:
         drift.add(EXPECTED, poisson(random, EXPECTED))
         if drift.suspicious:
             drift.clear()
-    for count in range(1, 11):
+    shards = 0
+    while shards < 10 and not drift.suspicious:
         drift.add(EXPECTED, poisson(random, EXPECTED / 2))
-        if drift.suspicious:
-            break
+        shards += 1
     assert drift.suspicious
-    assert count <= 10
 
 
 def test_too_many_shares_are_no_credit_either() -> None:
@@ -307,15 +306,14 @@ def test_an_audit_that_finds_nothing_begins_again_but_the_counts_stay() -> None:
     drift = Drift()
     drift.add(EXPECTED, 0)
     drift.add(EXPECTED, 0)
-    assert drift.suspicious
+    suspected = drift.suspicious
     drift.clear()
-    assert not drift.suspicious
+    assert (suspected, drift.suspicious) == (True, False)
     assert (drift.expected, drift.observed) == (2 * EXPECTED, 0)
 
 
 def test_nothing_says_nothing() -> None:
     drift = Drift()
-    assert not drift.suspicious
     for _ in range(1000):
         drift.add(0.0, 0)
     assert not drift.suspicious

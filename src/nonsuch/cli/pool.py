@@ -76,6 +76,10 @@ def pool(
         float,
         typer.Option("--shard-seconds", metavar="S", help="How long a miner has one shard."),
     ] = _DEFAULTS.shard_seconds,
+    shard_nonces: Annotated[
+        int | None,
+        typer.Option("--shard-nonces", metavar="N", help="Cut shards of this size instead."),
+    ] = None,
     lease_seconds: Annotated[
         float,
         typer.Option("--lease-seconds", metavar="S", help="Silence that costs a miner its work."),
@@ -111,6 +115,7 @@ def pool(
     settings = PoolSettings(
         token=token,
         shard_seconds=shard_seconds,
+        shard_nonces=shard_nonces,
         lease_seconds=lease_seconds,
         audit_fraction=audit,
         blind_audit_fraction=audit_liteminer,

@@ -211,6 +211,8 @@ class Node:
             case Emit(fact=fact):
                 if self._observe is not None:
                     self._observe(fact)
+            case Search() | Dial() if self._over.is_set():
+                pass  # There will be nobody to hear what comes of it.
             case Search():
                 self._searches.start(effect)
             case Cancel(task=task):

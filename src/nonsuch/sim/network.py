@@ -176,7 +176,7 @@ class _End:
 
 
 class _Connection:
-    """Two ends. `broken` once it was reset: nothing more goes in, what is on its way may arrive."""
+    """Two ends. `broken` once it was reset: word of it is behind all that is on its way to them."""
 
     __slots__ = ("broken", "ends", "number", "wire")
 
@@ -226,6 +226,11 @@ class Network:
         self._connections: dict[int, _Connection] = {}
         self._partitions: list[Partition] = []
         self._count = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, with those that only one end still believes in."""
+        return len(self._connections)
 
     # Machines come and go.
 
@@ -278,7 +283,7 @@ class Network:
     def send(self, name: str, peer: int, message: object) -> None:
         """A message sets out, unless the connection is known to be gone."""
         end = self._hosts[name].ends.get(peer)
-        if end is None or end.why or end.connection.broken:
+        if end is None or end.why:
             return
         receiver, conditions, lots = end.other, self.conditions, self._around.lots
         if self._partitions and self._is_silenced(end, receiver):

@@ -730,9 +730,7 @@ class _Scan:
             return
         self.ended = True
         self.stop = proofs[0] + 1
-        # Of two equal limits, as `First` has, the nonce before the proof is never a share.
-        shares = [] if until == limit else self._admitted(start, proofs[0], limit)
-        self._found += [*shares, proofs[0]]
+        self._found += [*self._admitted(start, proofs[0], limit), proofs[0]]
 
     def _admitted(self, start: int, stop: int, limit: Target) -> list[int]:
         return self._ranks.admitted(self._puzzle, start, stop, limit) if start < stop else []

@@ -71,7 +71,10 @@ class Job:
         self.watchers: dict[int, None] = {}
         self.rate = 0.0
         self._measured = (now, self.book.done.total)
-        self.offer(self.puzzle.prove(opened.last))
+        last = self.puzzle.prove(opened.last)
+        self.offer(last)
+        if self.target is not None and self.target.admits(last.rank):
+            self.found = last.nonce
 
     @property
     def id(self) -> str:
@@ -104,20 +107,10 @@ class Job:
 
     @property
     def so_far(self) -> int | None:
-        """What would be the answer if there were nothing better: the first met, or the lowest."""
+        """The answer if there is nothing better: the first that meets the target, or the lowest."""
         if self.target is not None:
             return self.found
         return None if self.best is None else self.best.nonce
-
-    @property
-    def answer_nonce(self) -> int | None:
-        """What a client wants to know, once the job is complete."""
-        if self.target is None:
-            return None if self.best is None else self.best.nonce
-        if self.found is not None:
-            return self.found
-        last = self.puzzle.prove(self.opened.last)
-        return last.nonce if self.target.admits(last.rank) else None
 
     def measure(self, hashes: int, now: float) -> None:
         """So many nonces are tried by now: follow the rate."""
@@ -152,7 +145,7 @@ class Job:
     def closed(self, now: float) -> JobClosed:
         """All that is kept of it when it is done."""
         hashes = min(COUNT_MAX, self.book.done.total + 1)
-        return JobClosed(self.opened, self.answer_nonce, hashes, now - self.now)
+        return JobClosed(self.opened, self.so_far, hashes, now - self.now)
 
 
 class Finished:

@@ -1,0 +1,441 @@
+"""Measure the pool on this machine: real processes, real sockets, a real journal.
+
+    python3 dev.py bench pool                all of it, some five minutes
+    python3 dev.py bench pool crowd          one part: crowd, results, rate, requeue, restart
+
+The pool is a process of its own, started as its users start it. What talks to it is this process,
+with connections that speak the wire and search as little as the question needs. Times of the pool
+are its processor's, as the system counts them; each part says what was asked for beside what it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from nonsuch import Lowest, presets, search
+from nonsuch.live.journal import Journal
+from nonsuch.networks.pool import messages, records
+from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.wire import PoolWire
+from nonsuch.work.shares import check_shares
+
+CROWD = 10_000
+IDLE = 5_000
+RESULT_MINERS = 200
+RESULT_SECONDS = 15.0
+SHARD_NONCES = 32
+"""So small that every nonce is a share: a pool checks as many as ever, and miners need not hash."""
+
+RATE_SECONDS = 60.0
+REQUEUES = 15
+FROZEN = 3
+SHARDS_ON_DISK = 100_000
+CONNECT_AT_ONCE = 200
+LINE = "  {:58}{:>16}   {}"
+
+
+def report(what: str, measured: str, wanted: str) -> None:
+    print(LINE.format(what, measured, wanted), flush=True)
+
+
+# The pool's process.
+
+
+class PoolProcess:
+    """`nonsuch pool` on a free port, and what the system says of it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.journal = folder / "pool.journal"
+        command = [sys.executable, "-m", "nonsuch", "pool", "--port", "0", "--json"]
+        command += ["--journal", str(self.journal), *options]
+        self.began = time.perf_counter()
+        log = folder / f"pool-{os.urandom(4).hex()}.log"
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file)
+        self.port = self._port(log)
+
+    def _port(self, log: Path) -> int:
+        while self.process.poll() is None:
+            for line in log.read_bytes().splitlines(keepends=True):
+                fact = msgspec.json.decode(line) if line.endswith(b"\n") else {}
+                if fact.get("event") == "listening":
+                    return int(fact["address"].rpartition(":")[2])
+            time.sleep(0.005)
+        raise SystemExit("the pool did not start")
+
+    @property
+    def processor_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def resident_bytes(self) -> int:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+@contextlib.contextmanager
+def pool(*options: str) -> Iterator[PoolProcess]:
+    with tempfile.TemporaryDirectory() as folder:
+        running = PoolProcess(Path(folder), *options)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+# Those who talk to it.
+
+
+class Peer(asyncio.Protocol):
+    """One connection: says hello, and hands on what it hears."""
+
+    def __init__(self, role: str, hear: Callable[[Peer, object], None] | None) -> None:
+        self.wire = PoolWire(accepts_puzzles=True)
+        self.role = role
+        self.hear = hear
+        self.raw: list[tuple[float, bytes]] | None = None
+        self.welcome = asyncio.get_running_loop().create_future()
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.say(messages.Hello(self.role, name="bench"))  # type: ignore[arg-type]
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.lost = True
+
+    def data_received(self, data: bytes) -> None:
+        if self.raw is not None:
+            self.raw.append((time.perf_counter(), data))
+            return
+        for message in self.wire.feed(data):
+            if isinstance(message, messages.Welcome):
+                self.welcome.set_result(None)
+            elif self.hear is not None:
+                self.hear(self, message)
+
+    def say(self, message: object) -> None:
+        self.transport.write(self.wire.encode(message))
+
+
+async def connect(port: int, role: str, hear: Callable[[Peer, object], None] | None = None) -> Peer:
+    loop = asyncio.get_running_loop()
+    _, peer = await loop.create_connection(lambda: Peer(role, hear), "127.0.0.1", port)
+    await peer.welcome
+    return peer
+
+
+async def connect_many(
+    port: int, count: int, hear: Callable[[Peer, object], None] | None = None
+) -> list[Peer]:
+    peers: list[Peer] = []
+    while len(peers) < count:
+        some = min(CONNECT_AT_ONCE, count - len(peers))
+        peers += await asyncio.gather(*(connect(port, "miner", hear) for _ in range(some)))
+    return peers
+
+
+def submit(client: Peer, upto: int, message: bytes = b"bench") -> str:
+    job = os.urandom(8).hex()
+    client.say(messages.Submit(job, messages.PuzzleForm.of(presets.plain(message)), 0, upto))
+    return job
+
+
+class Searching:
+    """Answers leases truly: where every nonce is a share, they need no search."""
+
+    def __init__(self) -> None:
+        self.results = 0
+
+    def __call__(self, peer: Peer, message: object) -> None:
+        if isinstance(message, messages.Lease):
+            nonces = range(message.start, message.start + message.count)
+            peer.say(messages.Result(message.lease, nonces.stop, tuple(nonces)))
+            self.results += 1
+
+
+# The parts.
+
+
+async def crowd() -> None:
+    """Ten thousand miners, and how soon a job reaches half of them."""
+    with pool("--connections", str(2 * CROWD)) as running:
+        await asyncio.sleep(1)
+        before = running.resident_bytes
+        spent, began = running.processor_seconds, time.perf_counter()
+        peers = await connect_many(running.port, CROWD)
+        seconds = time.perf_counter() - began
+        spent = running.processor_seconds - spent
+        client = await connect(running.port, "client")
+        alive = sum(not peer.lost for peer in peers)
+        report("miners connected at once", f"{alive:,}", "≥ 10,000")
+        report("… connected and welcomed", f"{alive / seconds:,.0f}/s", f"pool {spent:.1f} s")
+        each = (running.resident_bytes - before) / alive
+        report("memory of the pool a miner", f"{each / 1024:.1f} KiB", "≤ 12 KiB")
+        for peer in peers[IDLE:]:
+            peer.transport.abort()
+        await asyncio.sleep(2)
+        times: list[float] = []
+        for number in range(5):
+            times.append(await _reach(client, peers[:IDLE], number))
+        report(f"a new job at the last of {IDLE:,} idle miners", _milliseconds(times), "≤ 150 ms")
+
+
+async def _reach(client: Peer, peers: list[Peer], number: int) -> float:
+    """Seconds from the submit until the last of these miners has its lease."""
+    for peer in peers:
+        peer.raw = []
+    began = time.perf_counter()
+    job = submit(client, 2**60, b"bench %d" % number)
+    while not all(peer.raw for peer in peers):
+        await asyncio.sleep(0.02)
+    last = max(peer.raw[0][0] for peer in peers if peer.raw)
+    client.say(messages.Withdraw(job))
+    await asyncio.sleep(1.5)
+    for peer in peers:
+        for _, data in peer.raw or ():
+            peer.wire.feed(data)
+        peer.raw = None
+    return last - began
+
+
+async def results() -> None:
+    """Results that the pool takes, a second of its processor, journal on."""
+    searching = Searching()
+    options = ("--shard-nonces", str(SHARD_NONCES))
+    with pool(*options) as running:
+        await connect_many(running.port, RESULT_MINERS, searching)
+        client = await connect(running.port, "client")
+        submit(client, 2**60)
+        await asyncio.sleep(2)
+        rates: list[float] = []
+        for _ in range(5):
+            count, spent = searching.results, running.processor_seconds
+            await asyncio.sleep(RESULT_SECONDS / 5)
+            taken = searching.results - count
+            rates.append(taken / (running.processor_seconds - spent))
+        checked = _check_rate()
+        report(
+            "results a second of the pool's processor, journal on",
+            f"{statistics.median(rates):,.0f}",
+            f"≥ 15,000; rehashing their shares alone: {checked:,.0f}",
+        )
+        size = running.journal.with_name("pool.journal").stat().st_size
+        report("… journal after it", f"{size / 2**20:.1f} MiB", f"{searching.results:,} shards")
+
+
+def _check_rate() -> float:
+    """Results a second if only their 32 shares were rehashed, in this process."""
+    puzzle, limit = presets.plain(b"bench"), limit_for(SHARD_NONCES)
+    nonces = range(10**9, 10**9 + SHARD_NONCES)
+    digests = zip(nonces, puzzle.digests(nonces), strict=True)
+    shares = tuple(nonce for nonce, digest in digests if limit.admits(puzzle.rank(digest)))
+    began = time.process_time()
+    for _ in range(5000):
+        check_shares(puzzle, shares, nonces.start, nonces.stop, limit)
+    return 5000 / (time.process_time() - began)
+
+
+async def rate() -> None:
+    """Two miners of one thread each against the bare search with two threads."""
+    puzzle = presets.plain(b"bench")
+    start = 10**11
+    warm = search(puzzle, range(start, start + 10**8), Lowest(), threads=2)
+    count = int(warm.hashes / warm.seconds * RATE_SECONDS)
+
+    def bare(part: int) -> float:
+        outcome = search(puzzle, range(start, start + count // part), Lowest(), threads=2)
+        return outcome.hashes / outcome.seconds
+
+    with pool() as running:
+        miners = [
+            subprocess.Popen(
+                [sys.executable, "-m", "nonsuch", "miner", f"127.0.0.1:{running.port}", "-t", "1"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for _ in range(2)
+        ]
+        await asyncio.sleep(6)
+        bares, pooled = [bare(4)], []
+        for _ in range(2):
+            pooled.append(await asyncio.to_thread(_pooled_rate, running.port, start, count // 2))
+            bares.append(bare(4))
+        once = await asyncio.to_thread(_pooled_rate, running.port, start, count)
+        bares.append(bare(4))
+        for miner in miners:
+            miner.terminate()
+            miner.wait(10)
+    raw = statistics.median(bares)
+    report("bare search, two threads", f"{raw / 1e6:.1f} MH/s", f"median of {len(bares)}")
+    halves = ", ".join(f"{each / raw:.1%}" for each in pooled)
+    report("two miners of one thread, a job of 60 s", f"{once / raw:.1%}", "≥ 97% of that")
+    report("… two jobs of 30 s", halves, "")
+
+
+def _pooled_rate(port: int, start: int, count: int) -> float:
+    command = [sys.executable, "-m", "nonsuch", "submit", f"127.0.0.1:{port}", "bench", "--json"]
+    command += ["--start", str(start), "--upto", str(start + count - 1)]
+    answer = msgspec.json.decode(subprocess.run(command, capture_output=True, check=True).stdout)
+    return float(answer["hashes"] / answer["seconds"])
+
+
+async def requeue() -> None:
+    """A miner that goes, and one that falls silent: when is its shard somebody else's?"""
+    with pool("--shard-nonces", "1000000") as running:
+        client = await connect(running.port, "client")
+        closed = [await _lost_shard(running.port, client, freeze=False) for _ in range(REQUEUES)]
+        report("closed miner: shard leased again", _milliseconds(closed), "≤ 50 ms")
+        frozen = [await _lost_shard(running.port, client, freeze=True) for _ in range(FROZEN)]
+        worst = f"{max(frozen):.2f} s"
+        report("frozen miner: shard leased again, slowest", worst, "≤ 3 s + 0.5 s")
+
+
+async def _lost_shard(port: int, client: Peer, *, freeze: bool) -> float:
+    """Seconds until an idle miner has the shard that another one lost."""
+    leased: asyncio.Queue[tuple[Peer, messages.Lease, float]] = asyncio.Queue()
+
+    def hear(peer: Peer, message: object) -> None:
+        if isinstance(message, messages.Lease):
+            leased.put_nowait((peer, message, time.perf_counter()))
+
+    peers = await connect_many(port, 2, hear)
+    job = submit(client, 999_999)
+    first, lease, _ = await leased.get()
+    other = next(peer for peer in peers if peer is not first)
+    beats = asyncio.create_task(_beat(other))
+    await asyncio.sleep(random.uniform(0.2, 0.5))
+    if freeze:
+        first.say(messages.Beat((lease.lease,), 1))
+    began = time.perf_counter()
+    if not freeze:
+        first.transport.abort()
+    while True:
+        peer, again, when = await leased.get()
+        if peer is other and again.start == lease.start:
+            break
+    beats.cancel()
+    client.say(messages.Withdraw(job))
+    for each in peers:
+        each.transport.abort()
+    await asyncio.sleep(0.1)
+    return when - began
+
+
+async def _beat(peer: Peer) -> None:
+    while True:
+        peer.say(messages.Beat())
+        await asyncio.sleep(0.5)
+
+
+async def restart() -> None:
+    """A pool that died with a hundred thousand finished shards."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        opened = _write_journal(folder / "pool.journal")
+        times: list[float] = []
+        for _ in range(3):
+            running = PoolProcess(folder)
+            client = await connect(running.port, "client")
+            status = await _ask_status(client, opened.job)
+            times.append(time.perf_counter() - running.began)
+            running.process.kill()
+            running.process.wait()
+        done = f"{status.done:,} nonces done"
+        report(
+            f"pool with {SHARDS_ON_DISK:,} finished shards, kill -9 to serving",
+            f"{statistics.median(times):.2f} s",
+            f"≤ 2 s, start of Python included; {done}",
+        )
+        running = PoolProcess(folder)
+        before = _records(running, folder)
+        running = PoolProcess(folder)
+        client = await connect(running.port, "client")
+        client.say(messages.Withdraw(opened.job))
+        await asyncio.sleep(0.5)
+        report("journal records before and after the job's end", before, _records(running, folder))
+
+
+def _records(running: PoolProcess, folder: Path) -> str:
+    running.stop()
+    journal = Journal(folder / "pool.journal", records.encode_record, records.decode_record)
+    count = len(journal.read())
+    journal.close()
+    return f"{count:,}"
+
+
+def _write_journal(path: Path) -> records.JobOpened:
+    journal = Journal(path, records.encode_record, records.decode_record)
+    form = messages.PuzzleForm.of(presets.plain(b"bench"))
+    opened = records.JobOpened("bench", form, 0, 2**60, None)
+    shards = list(range(SHARDS_ON_DISK))
+    random.Random(1).shuffle(shards)
+    effects = [messages_to_persist(opened)]
+    effects += [
+        messages_to_persist(records.ShardDone("bench", shard * 1000, 1000 - shard % 2, None))
+        for shard in shards
+    ]
+    journal.commit(effects)
+    journal.close()
+    return opened
+
+
+def messages_to_persist(record: records.Record):  # type: ignore[no-untyped-def]
+    from nonsuch.node import Persist
+
+    return Persist("job:bench", record)
+
+
+async def _ask_status(client: Peer, job: str) -> messages.Status:
+    heard: asyncio.Queue[object] = asyncio.Queue()
+    client.hear = lambda _peer, message: heard.put_nowait(message)
+    client.say(messages.Watch(job))
+    message = await heard.get()
+    assert isinstance(message, messages.Status)
+    return message
+
+
+def _milliseconds(times: list[float]) -> str:
+    return f"{statistics.median(times) * 1000:.1f} ms"
+
+
+PARTS = {
+    "crowd": crowd,
+    "results": results,
+    "rate": rate,
+    "requeue": requeue,
+    "restart": restart,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all where none is named")
+    chosen = parser.parse_args().parts or list(PARTS)
+    for name in chosen:
+        print(f"{name}: {PARTS[name].__doc__}")
+        asyncio.run(PARTS[name]())
+
+
+if __name__ == "__main__":
+    main()
