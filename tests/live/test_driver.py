@@ -756,9 +756,9 @@ async def test_a_deadline_that_moves_away_is_not_kept_early() -> None:
 async def test_a_deadline_that_is_given_up_is_not_kept() -> None:
     core = Alarmed()
     async with running(node_of(core)) as node, peer_of(node) as peer:
-        assert await peer.ask("0.02") == "set"
+        assert await peer.ask("0.15") == "set"
         assert await peer.ask("never") == "set"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         assert core.of(Tick) == []
         assert await peer.ask("0.02") == "set"
         await core.heard(Tick)
@@ -772,10 +772,9 @@ async def test_a_stale_timer_does_not_take_the_live_one_with_it() -> None:
             core.set(0.02, 0.01)
             for seconds in ("0.5", "0.01", "0.3", "never", "0.02", "0.04"):
                 assert await peer.ask(seconds) == "set"
-            before = len(core.woken)
-            await core.until(lambda before=before: len(core.woken) >= before + 3)  # type: ignore[misc]
-        assert core.wake_at is None
-        assert len(core.woken) == 9
+            while core.wake_at is not None:
+                await core.heard(Tick, len(core.woken) + 1)
+        assert len(core.woken) >= 9, "0.01 may pass before 0.3 is said"
 
 
 async def test_a_deadline_in_the_past_is_kept_at_once_and_only_once() -> None:
@@ -923,9 +922,10 @@ def sockets() -> int:
     return count
 
 
-def threads() -> set[str]:
+def threads() -> set[threading.Thread]:
+    """Threads of ours; one that compiles may take its time."""
     return {
-        each.name
+        each
         for each in threading.enumerate()
         if each.name.startswith("nonsuch") and each.name != "nonsuch-compile"
     }
@@ -933,10 +933,10 @@ def threads() -> set[str]:
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    tasks, before = asyncio.all_tasks(), sockets()
+    tasks, known, before = asyncio.all_tasks(), threads(), sockets()
     yield
     assert asyncio.all_tasks() == tasks
-    assert threads() == set()
+    assert threads() == known
     # Transports close their sockets in the next round of the loop.
     for _ in range(10):
         await asyncio.sleep(0)
@@ -958,19 +958,19 @@ async def test_stop_leaves_nothing_behind(journal: Watched) -> None:
             case _:
                 return []
 
-    core = Scripted(answer)
+    core, known = Scripted(answer), threads()
     async with nothing_left(), running(node_of(Scripted())) as other:
         address = Address(*other.addresses[0], Lines)
         node = node_of(core, dial=address, journal=journal)
         async with running(node), peer_of(node) as one, peer_of(node) as two:
             assert [await one.ask("x"), await two.ask("y")] == ["x", "y"]
             await core.heard(Tick, 3)
-            assert threads()
+            assert threads() > known
             port = node.addresses[0][1]
             node.stop()
             for peer in (one, two):
                 assert [await peer.hear(), await peer.hear()] == ["goodbye", ""]
-        assert threads() == set()
+        assert threads() == known
         last = len(core.events)
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -265,7 +265,12 @@ def test_timers_are_as_few_as_can_be() -> None:
     for number, deadline in enumerate(deadlines):
         world.at(number / 100, partial(order, world, "a", deadline=float(deadline)))
     steps = list[float]()
-    world.run_until(lambda: bool(steps.append(world.seconds)), 100)
+
+    def step() -> bool:
+        steps.append(world.seconds)
+        return False
+
+    world.run_until(step, 100)
     assert puppet(world, "a").times(Tick) == [30]
     # Nine are stale; the one for 11 is early; and it is set for 30 then, whatever was between.
     assert steps[-11:] == [*range(11, 21), 30]

@@ -72,7 +72,7 @@ class Node:
         self._ready = ready
         self._check = check
         self._queue: deque[Effect] = deque()
-        self._committing = False
+        self._commit: asyncio.Future[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
@@ -98,6 +98,8 @@ class Node:
         try:
             records = () if self._journal is None else await self._on_disk(self._journal.read)
             self.deliver((Started(records),))
+            while self._commit is not None:
+                await asyncio.wait([self._commit])  # What is restored comes before who asks for it.
             for listener in self._listeners:
                 await self._network.listen(listener)
             if self._ready is not None:
@@ -183,17 +185,16 @@ class Node:
         self._network.flush()
 
     def _start_commit(self, journal: Journal) -> None:
-        if self._committing:
+        if self._commit is not None:
             return
-        self._committing = True
         records = [effect for effect in self._queue if isinstance(effect, Persist)]
         commit = functools.partial(journal.commit, records)
-        future = asyncio.get_running_loop().run_in_executor(self._disk, commit)
-        future.add_done_callback(functools.partial(self._committed, len(self._queue)))
+        self._commit = asyncio.get_running_loop().run_in_executor(self._disk, commit)
+        self._commit.add_done_callback(functools.partial(self._committed, len(self._queue)))
 
     def _committed(self, count: int, future: asyncio.Future[None]) -> None:
         """The first `count` effects wait for nothing any more."""
-        self._committing = False
+        self._commit = None
         error = future.exception()
         if error is not None:
             self._fail(error)
@@ -211,8 +212,6 @@ class Node:
             case Emit(fact=fact):
                 if self._observe is not None:
                     self._observe(fact)
-            case Search() | Dial() if self._over.is_set():
-                pass  # There will be nobody to hear what comes of it.
             case Search():
                 self._searches.start(effect)
             case Cancel(task=task):

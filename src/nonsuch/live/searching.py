@@ -31,11 +31,14 @@ class Searches:
         self._threads = threads
         self._deliver = deliver
         self._halts: dict[int, Halt] = {}
+        self._closed = False
         self._pool = ThreadPoolExecutor(SEARCHES_MAX, thread_name_prefix="nonsuch-node")
         self.failed: Callable[[BaseException], None] = _raise
 
     def start(self, effect: Search) -> None:
-        """Begin; ends in a `Searched`, unless it is cancelled."""
+        """Begin; ends in a `Searched`, unless it is cancelled, or all is being closed."""
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         halt = self._halts[effect.task] = Halt()
         told = _Advances(loop, functools.partial(self._advanced, effect.task))
@@ -74,6 +77,7 @@ class Searches:
 
     async def close(self) -> None:
         """Stop all, and wait until their threads have let go."""
+        self._closed = True
         for halt in self._halts.values():
             halt.set()
         self._halts.clear()
