@@ -7,6 +7,7 @@
                                    the same where llvmlite is not installed
     python3 dev.py check [--fix]   ruff and mypy; --fix lets ruff mend what it can
     python3 dev.py bench ARGS...   measure the search kernel on this machine
+    python3 dev.py bench pool      measure the pool
     python3 dev.py setup           only make the environment
 
 Each command first makes the environment it needs, and makes it once. The plan:
@@ -411,9 +412,13 @@ def show(command: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Run the kernel's benchmark."""
+    """Run a benchmark: the kernel's, or the one that the first argument names."""
     ensure(DEVELOPER)
-    return become([str(DEVELOPER.python), str(ROOT / "bench" / "kernel.py"), *arguments])
+    script = "kernel.py"
+    if arguments[:1] == ["pool"]:
+        script = "pool.py"
+        del arguments[0]
+    return become([str(DEVELOPER.python), str(ROOT / "bench" / script), *arguments])
 
 
 def setup(arguments: list[str]) -> int:

@@ -175,7 +175,8 @@ OPTIONS = options_by_command()
 
 
 def test_the_program_s_options_are_really_found() -> None:
-    assert set(OPTIONS) == {"solve", "verify", "bench", "info"}
+    searching = {"solve", "verify", "bench", "info"}
+    assert set(OPTIONS) == searching | {"pool", "miner", "submit", "status", "cancel", "simulate"}
     assert {"--upto", "-n", "--json", "--help", "-h"} <= OPTIONS["solve"]
 
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -500,8 +500,10 @@ class Watched(Journal):
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Watched:
-    return Watched(tmp_path / "node.db")
+def journal(tmp_path: Path) -> Iterator[Watched]:
+    journal = Watched(tmp_path / "node.db")
+    yield journal
+    journal.gate.set()  # No test leaves a thread behind that waits.
 
 
 def left_in(journal: Journal) -> list[object]:
@@ -592,6 +594,21 @@ async def test_records_of_one_event_share_a_commit(journal: Watched) -> None:
     assert left_in(journal) == list(range(500))
 
 
+async def test_peers_come_when_what_is_restored_is_on_disk(journal: Watched) -> None:
+    core = Scripted(lambda event, _: [Persist("a", 1)] if isinstance(event, Started) else [])
+    journal.gate.clear()
+    node = node_of(core, journal=journal)
+    running_node = asyncio.create_task(node.run())
+    await entered(journal)
+    assert node.addresses == []
+    journal.gate.set()
+    async with asyncio.timeout(10):
+        await core.ready.wait()
+        assert journal.on_disk == [1]
+        node.stop()
+        await running_node
+
+
 async def test_another_life_is_told_of_the_one_before(journal: Watched) -> None:
     async with running(node_of(Scripted(keep), journal=journal)) as node, peer_of(node) as peer:
         peer.say("one", "two")
@@ -613,9 +630,10 @@ async def test_without_a_journal_nothing_waits() -> None:
 async def test_records_of_the_last_moment_are_kept_once(journal: Watched, attempt: int) -> None:
     """Stopped while one record is on its way to the disk and others wait."""
 
-    def answer(event: Event, _now: float) -> list[Effect]:
+    def answer(event: Event, now: float) -> list[Effect]:
+        core.wake_at = now if isinstance(event, Started) else None
         match event:
-            case Started():
+            case Tick():
                 return [Persist("words", "first")]
             case Stopping():
                 return [Persist("words", "last")]

@@ -12,7 +12,15 @@ from typing import NamedTuple
 from nonsuch import LocalError
 from nonsuch.live.tcp import Address, Wire
 
-__all__ = ["POOL_PORT", "Access", "is_loopback", "parse_address", "read_token", "server_tls"]
+__all__ = [
+    "POOL_PORT",
+    "PORT_MAX",
+    "Access",
+    "is_loopback",
+    "parse_address",
+    "read_token",
+    "server_tls",
+]
 
 POOL_PORT = 7270
 """Where a pool listens unless told otherwise."""

@@ -11,19 +11,19 @@ import sys
 from collections.abc import Callable
 
 import msgspec
-import structlog
+from rich.text import Text
 
 from nonsuch.cli.terminal import errors
 
 __all__ = ["Logger", "fact_logger"]
-
-HASH_SHOWN = 16
 
 Logger = Callable[[object], None]
 
 
 def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
     """A function that logs facts, except those of the `quiet` kinds."""
+    import structlog  # It takes a twentieth of a second, which other commands need not spend.
+
     timestamp = structlog.processors.TimeStamper(fmt="iso", utc=json)
     if json:
         log = structlog.wrap_logger(
@@ -35,13 +35,21 @@ def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
         renderer = structlog.dev.ConsoleRenderer(
             colors=errors.is_terminal, sort_keys=False, pad_event_to=0
         )
-        log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[short, renderer])
+        log = structlog.wrap_logger(_Lines(), processors=[short, renderer])
 
     def tell(fact: object) -> None:
         if type(fact) not in quiet:
             log.msg(_event_name(type(fact).__name__), **_values(fact))
 
     return tell
+
+
+class _Lines:
+    """Lines on standard error that get along with a line that is shown there all the time."""
+
+    def msg(self, text: str) -> None:
+        """One line of a log."""
+        errors.print(Text.from_ansi(text))
 
 
 def _event_name(name: str) -> str:

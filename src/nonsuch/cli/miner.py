@@ -52,7 +52,7 @@ def miner(
 ) -> int:
     """Search for the pool at POOL, until Ctrl-C.
 
-    A pool that is not there, or goes away, is waited for. Exit code 1 where the pool refuses this
+    A pool that is not there, or goes away, is waited for. Exit code 2 where the pool refuses this
     miner for good: its token is wrong, or it speaks another version.
     """
     check_threads(threads)

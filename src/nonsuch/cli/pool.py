@@ -13,7 +13,7 @@ import typer
 
 from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import POOL_PORT, Place, is_loopback, read_token, server_tls
+from nonsuch.cli.access import POOL_PORT, PORT_MAX, Place, is_loopback, read_token, server_tls
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
@@ -27,7 +27,6 @@ from nonsuch.networks.pool.records import decode_record, encode_record
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.networks.pool.wire import PoolWire
-from nonsuch.web.metrics import MetricsServer
 
 __all__ = ["pool"]
 
@@ -38,15 +37,25 @@ _QUIET = frozenset({facts.AuditPassed})
 
 
 def pool(
+    context: typer.Context,
     host: Annotated[
         str, typer.Option("--host", metavar="HOST", help="The address to listen on.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", metavar="PORT", help="The port for miners and clients.")
+        int,
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=PORT_MAX, help="The port for miners and clients."
+        ),
     ] = POOL_PORT,
     liteminer: Annotated[
         int | None,
-        typer.Option("--liteminer", metavar="PORT", help="A port for LiteMiner programs too."),
+        typer.Option(
+            "--liteminer",
+            metavar="PORT",
+            min=0,
+            max=PORT_MAX,
+            help="A port for LiteMiner programs too.",
+        ),
     ] = None,
     journal: Annotated[
         str | None,
@@ -93,14 +102,20 @@ def pool(
         typer.Option("--audit-liteminer", metavar="PART", help="The same for LiteMiner miners."),
     ] = _DEFAULTS.blind_audit_fraction,
     connections: Annotated[
-        int, typer.Option("--connections", metavar="N", help="Connections at once.")
+        int, typer.Option("--connections", metavar="N", min=1, help="Connections at once.")
     ] = _DEFAULTS.connections_max,
     jobs: Annotated[
-        int, typer.Option("--jobs", metavar="N", help="Jobs that run or wait at once.")
+        int, typer.Option("--jobs", metavar="N", min=1, help="Jobs that run or wait at once.")
     ] = _DEFAULTS.jobs_max,
     metrics: Annotated[
         int | None,
-        typer.Option("--metrics", metavar="PORT", help="Serve Prometheus metrics on this port."),
+        typer.Option(
+            "--metrics",
+            metavar="PORT",
+            min=0,
+            max=PORT_MAX,
+            help="Serve Prometheus metrics on this port.",
+        ),
     ] = None,
     verbose: options.Verbose = False,
     json: options.JsonLines = False,
@@ -110,6 +125,8 @@ def pool(
     Clients submit jobs, miners come and go, and every job gets its exact answer. What was accepted
     is kept in the journal, and goes on after any kind of end. Ctrl-C stops it.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     token = read_token(token_file)
     _check_exposure(host, token, liteminer, insecure=insecure)
     settings = PoolSettings(
@@ -184,6 +201,8 @@ class _Display:
 
     async def beside(self) -> None:
         """Metrics, and a line of numbers on a terminal, until the pool stops."""
+        from nonsuch.web.metrics import MetricsServer  # It brings an HTTP server along.
+
         clock = asyncio.get_running_loop().time
         server = None
         if self._metrics is not None:

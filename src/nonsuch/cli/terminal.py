@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,11 +90,19 @@ def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]
 @contextmanager
 def live_line() -> Iterator[Callable[[str], None]]:
     """A function that shows one line on standard error, in the place of the last; on a terminal."""
-    if not errors.is_terminal:
+    if not errors.is_terminal or not _is_in_foreground():
         yield lambda _text: None
         return
     with errors.status("starting") as status:
         yield status.update
+
+
+def _is_in_foreground() -> bool:
+    """A command that a shell runs behind another one should not draw over it."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 @contextmanager

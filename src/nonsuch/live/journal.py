@@ -2,7 +2,8 @@
 
 One table, in the order in which records were persisted; a record belongs to a subject, and one that
 `replaces` deletes all earlier ones of its subject in the same transaction. So a journal is as long
-as what is still open, and reading it back is one ordered scan.
+as what is still open, and reading it back is one ordered scan. Records of one subject that follow
+each other in a commit share a row, each behind its length: rows cost ten times what records do.
 
 `synchronous=FULL`: a commit has reached the disk when it returns, whatever happens to the process
 or the power. That takes milliseconds, in which a thread waits and the event loop does not; records
@@ -13,7 +14,9 @@ file is told so.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from nonsuch.errors import LocalError
@@ -23,6 +26,8 @@ __all__ = ["Journal"]
 
 APPLICATION_ID = 0x6E6F6E73  # "nons"
 FORMAT = 1
+
+LENGTH_BYTES = 4
 
 LOCK_SECONDS = 1.0
 """How long to wait for another process to let go of the file."""
@@ -90,11 +95,11 @@ class Journal:
         try:
             rows = self._database.execute("SELECT sequence, body FROM records ORDER BY sequence")
             for sequence, body in rows:
-                records.append(self._decode(body))
+                records += map(self._decode, _unpacked(body))
                 reached = sequence
         except (sqlite3.Error, ValueError) as error:
             raise LocalError(
-                f"the journal {self.path} is damaged after record {reached}: {_why(error)};"
+                f"the journal {self.path} is damaged after row {reached}: {_why(error)};"
                 " move it away to begin anew"
             ) from None
         return tuple(records)
@@ -124,12 +129,29 @@ class Journal:
         self._insert(run)
 
     def _insert(self, rows: list[tuple[str, bytes]]) -> None:
-        if rows:
-            self._database.executemany("INSERT INTO records (subject, body) VALUES (?, ?)", rows)
+        packed = [
+            (subject, b"".join(map(_packed, (body for _, body in run))))
+            for subject, run in groupby(rows, key=itemgetter(0))
+        ]
+        self._database.executemany("INSERT INTO records (subject, body) VALUES (?, ?)", packed)
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+
+def _packed(record: bytes) -> bytes:
+    return len(record).to_bytes(LENGTH_BYTES, "big") + record
+
+
+def _unpacked(row: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(row):
+        begin = position + LENGTH_BYTES
+        position = begin + int.from_bytes(row[begin - LENGTH_BYTES : begin], "big")
+        if position > len(row):
+            raise ValueError("a row that ends within a record")
+        yield row[begin:position]
 
 
 def _why(error: Exception) -> str:

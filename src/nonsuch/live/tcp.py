@@ -9,6 +9,7 @@ faster than the core can listen is held up by its own socket. What a peer does n
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -240,6 +241,8 @@ class Network:
 
     def flush(self) -> None:
         """Hand to the system all that was said."""
+        if not self._unsent:
+            return
         unsent, self._unsent = self._unsent, {}
         for connection in unsent:
             data = connection.out[0] if len(connection.out) == 1 else b"".join(connection.out)
@@ -303,4 +306,6 @@ def _keep_alive(transport: asyncio.Transport | None) -> None:
 def _why(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()  # asyncio's own texts repeat the address.
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

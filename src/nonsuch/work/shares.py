@@ -48,8 +48,8 @@ SHARES_MAX = 256
 FALSE_ALARM_SHARDS = 1000
 """How many shards an honest miner returns, on average, between two needless audits. At least."""
 
-_SKIPPING = tuple((rate, math.log(rate)) for rate in (0.9, 0.5))
-"""What a miner is compared with: one that searches nine tenths, and one that searches half."""
+_SKIPPING = tuple((part, math.log(1 - part)) for part in (0.1, 0.5))
+"""What a miner is compared with: one that skips a tenth of its nonces, and one that skips half."""
 
 _ALARM = math.log(FALSE_ALARM_SHARDS)
 
@@ -123,9 +123,10 @@ class Drift:
         """One more shard: how many shares it should have had, on average, and how many it had."""
         self.expected += expected
         self.observed += observed
-        for which, (rate, logarithm) in enumerate(_SKIPPING):
-            change = observed * logarithm + (1 - rate) * expected
-            self._sums[which] = max(0.0, self._sums[which] + change)
+        self._sums = [
+            max(0.0, total + observed * logarithm + part * expected)
+            for total, (part, logarithm) in zip(self._sums, _SKIPPING, strict=True)
+        ]
 
     @property
     def suspicious(self) -> bool:

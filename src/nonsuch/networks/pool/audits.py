@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from nonsuch.networks.pool.job import Job
 from nonsuch.work.puzzle import Proof
-from nonsuch.work.target import Target
 
 if TYPE_CHECKING:
+    from nonsuch.networks.pool.dispatch import Quota
     from nonsuch.networks.pool.roster import Miner, Unaudited
 
 __all__ = ["AUDITS_MAX", "LOSSES_MAX", "UNAUDITED_MAX", "Audit", "AuditDesk", "Verdict"]
@@ -45,9 +45,9 @@ class Audit:
         "claim",
         "entry",
         "job",
-        "limit",
         "losses",
         "nonces",
+        "quota",
         "start",
         "stop",
         "suspect",
@@ -59,7 +59,7 @@ class Audit:
         entry: Unaudited,
         suspect: Miner,
         nonces: Sequence[int],
-        limit: Target,
+        quota: Quota,
         claim: Proof | None,
     ) -> None:
         self.job = job
@@ -68,7 +68,7 @@ class Audit:
         self.entry = entry
         self.suspect = suspect
         self.nonces = tuple(nonces)
-        self.limit = limit
+        self.quota = quota
         self.claim = claim
         self.losses = 0
 

@@ -18,14 +18,15 @@ from __future__ import annotations
 import functools
 import heapq
 from itertools import islice
+from typing import NamedTuple
 
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner, Roster
 from nonsuch.networks.pool.settings import PoolSettings
-from nonsuch.work.shares import share_limit
+from nonsuch.work.shares import expected_shares, share_limit
 from nonsuch.work.target import Target
 
-__all__ = ["Dispatcher", "limit_for"]
+__all__ = ["Dispatcher", "Quota", "quota_for"]
 
 FIRST_NONCES = 2**18
 """The first shard of a miner that says nothing of its rate: some milliseconds of a kernel."""
@@ -62,10 +63,19 @@ COPY_GAIN = 1.5
 """A copy is made where it would be done in two thirds of the time that the holder still needs."""
 
 
+class Quota(NamedTuple):
+    """What a shard of some size owes: all nonces that meet `limit`, about `expected` of them."""
+
+    limit: Target
+    bits: int
+    expected: float
+
+
 @functools.lru_cache(maxsize=4096)
-def limit_for(count: int) -> Target:
-    """`share_limit`, remembered: sizes repeat."""
-    return share_limit(count)
+def quota_for(count: int) -> Quota:
+    """The quota of so many nonces; remembered, because sizes repeat."""
+    limit = share_limit(count)
+    return Quota(limit, limit.bits, expected_shares(count, limit))
 
 
 class Dispatcher:

@@ -33,6 +33,7 @@ class Job:
 
     __slots__ = (
         "_measured",
+        "_merit",
         "audits",
         "best",
         "book",
@@ -61,6 +62,7 @@ class Job:
         self.target = None if opened.target is None else target_of(opened.target)
         self.book = LeaseBook(opened.first, opened.last, done)
         self.best: Proof | None = None
+        self._merit: tuple[int, int] | None = None
         self.found: int | None = None
         self.liteminer_data = _liteminer_data(self.puzzle) if self.target is None else None
         self.served = 0
@@ -93,9 +95,10 @@ class Job:
 
     def offer(self, proof: Proof) -> bool:
         """A nonce of this job, hashed here: is it the best so far?"""
-        better = self.best is None or proof.merit < self.best.merit
+        merit = proof.merit
+        better = self._merit is None or merit < self._merit
         if better:
-            self.best = proof
+            self.best, self._merit = proof, merit
         return better
 
     def meet(self, nonce: int) -> list[int]:

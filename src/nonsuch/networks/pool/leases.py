@@ -12,14 +12,13 @@ from itertools import islice
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
-from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.dispatch import Quota, quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner
 from nonsuch.networks.pool.state import OwnAudit, State
 from nonsuch.node import Cancel, Search
 from nonsuch.work.goals import Shares
 from nonsuch.work.leases import Shard
-from nonsuch.work.target import Target
 
 __all__ = ["WAKE_SECONDS", "Leases"]
 
@@ -97,7 +96,7 @@ class Leases:
         assert shard is not None, "a job that is offered has free nonces"
         job.served += shard.count
         state.dispatcher.offer(job)
-        self._open(Grant(state.number, job, shard, miner, _limit(shard, miner), now))
+        self._open(Grant(state.number, job, shard, miner, _quota(shard, miner), now))
         return True
 
     def _copy(self, miner: Miner, now: float) -> bool:
@@ -108,15 +107,15 @@ class Leases:
         state.number += 1
         shard = slow.job.book.copy(state.number, slow.number)
         state.counts["copies"] += 1
-        self._open(Grant(state.number, slow.job, shard, miner, _limit(shard, miner), now))
+        self._open(Grant(state.number, slow.job, shard, miner, _quota(shard, miner), now))
         state.roster.idle.pop(miner.peer, None)
         return True
 
     def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
         self._state.number += 1
         shard = Shard(audit.start, audit.stop)
-        limit = audit.limit if miner.evidence else None
-        grant = Grant(self._state.number, audit.job, shard, miner, limit, now)
+        quota = audit.quota if miner.evidence else None
+        grant = Grant(self._state.number, audit.job, shard, miner, quota, now)
         grant.audit = audit
         self._open(grant)
 
@@ -145,7 +144,9 @@ class Leases:
         self._task += 1
         state.own_audit = OwnAudit(self._task, audit)
         nonces = range(audit.start, audit.stop)
-        state.effects.append(Search(self._task, audit.job.puzzle, nonces, Shares(audit.limit)))
+        state.effects.append(
+            Search(self._task, audit.job.puzzle, nonces, Shares(audit.quota.limit))
+        )
 
     def _open(self, grant: Grant) -> None:
         """Enter a lease and send it."""
@@ -167,7 +168,7 @@ class Leases:
                 job.id,
                 grant.start,
                 grant.stop - grant.start,
-                0 if grant.limit is None else grant.limit.bits,
+                0 if grant.quota is None else grant.quota.bits,
                 None if grant.audit is not None else job.opened.target,
                 puzzle,
             ),
@@ -248,5 +249,5 @@ class Leases:
         self.refill(miner, now)
 
 
-def _limit(shard: Shard, miner: Miner) -> Target | None:
-    return limit_for(shard.count) if miner.evidence else None
+def _quota(shard: Shard, miner: Miner) -> Quota | None:
+    return quota_for(shard.count) if miner.evidence else None

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
 from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Verdict
-from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.dispatch import quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.jobs import Jobs
 from nonsuch.networks.pool.leases import Leases
@@ -60,8 +60,11 @@ class Results:
             return
         count = scan.stop - grant.start
         self._state.roster.rate += miner.returned(count, grant.granted_at, now)
-        if grant.limit is not None:
-            miner.drift.add(expected_shares(count, grant.limit), len(scan.shares))
+        quota = grant.quota
+        if quota is not None:
+            whole = scan.stop == grant.stop
+            expected = quota.expected if whole else expected_shares(count, quota.limit)
+            miner.drift.add(expected, len(scan.shares))
         self._leases.close(grant)
         if grant.audit is not None:
             self._audited(grant, grant.audit, scan, now)
@@ -93,8 +96,8 @@ class Results:
             miner.unaudited.append(entry)
             if self._audit_is_due(miner):
                 entry.waits = True
-                limit = grant.limit or limit_for(scan.stop - start)
-                state.desk.add(Audit(job, entry, miner, scan.shares, limit, scan.best))
+                quota = grant.quota or quota_for(scan.stop - start)
+                state.desk.add(Audit(job, entry, miner, scan.shares, quota, scan.best))
             else:
                 self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
@@ -124,7 +127,7 @@ class Results:
         if state.own_audit is None or state.own_audit.task != task:
             return
         audit, state.own_audit = state.own_audit.audit, None
-        best = check_shares(audit.job.puzzle, nonces, audit.start, audit.stop, audit.limit)
+        best = check_shares(audit.job.puzzle, nonces, audit.start, audit.stop, audit.quota.limit)
         self._settle(audit, audit.verdict(nonces, best, blind=False), None, best, now)
         self._leases.serve_idle(now)
 
@@ -222,14 +225,15 @@ def _believe(grant: Grant, result: messages.Result) -> _Scan:
     """Rehash what a miner says. Raises `FalseEvidence` for what cannot be."""
     if result.stop < grant.start:
         raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")
-    if grant.limit is None:
+    if grant.quota is None:
         return _believe_lowest(grant, result)
     stop = min(result.stop, grant.stop)
     hit = _hit(grant, result.nonces, stop)
     shares = result.nonces
-    if hit is not None and not grant.limit.admits(hit.rank):
+    limit = grant.quota.limit
+    if hit is not None and not limit.admits(hit.rank):
         shares = shares[:-1]
-    best = check_shares(grant.job.puzzle, shares, grant.start, stop, grant.limit)
+    best = check_shares(grant.job.puzzle, shares, grant.start, stop, limit)
     return _Scan(stop, shares, hit or best)
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from nonsuch.networks.pool.audits import Audit
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.work.leases import Shard
 from nonsuch.work.shares import Drift
-from nonsuch.work.target import Target
+
+if TYPE_CHECKING:
+    from nonsuch.networks.pool.dispatch import Quota
 
 __all__ = ["Grant", "Miner", "Peer", "Roster", "Unaudited"]
 
@@ -37,16 +40,16 @@ class Grant:
         "audit",
         "granted_at",
         "job",
-        "limit",
         "miner",
         "number",
+        "quota",
         "shard",
         "start",
         "stop",
     )
 
     def __init__(
-        self, number: int, job: Job, shard: Shard, miner: Miner, limit: Target | None, now: float
+        self, number: int, job: Job, shard: Shard, miner: Miner, quota: Quota | None, now: float
     ) -> None:
         self.number = number
         self.job = job
@@ -54,7 +57,7 @@ class Grant:
         self.start = shard.start
         self.stop = shard.stop
         self.miner = miner
-        self.limit = limit
+        self.quota = quota
         self.granted_at = now
         self.audit: Audit | None = None
 
