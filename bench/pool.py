@@ -29,7 +29,7 @@ import msgspec
 from nonsuch import Lowest, presets, search
 from nonsuch.live.journal import Journal
 from nonsuch.networks.pool import messages, records
-from nonsuch.networks.pool.dispatch import limit_for
+from nonsuch.networks.pool.dispatch import quota_for
 from nonsuch.networks.pool.wire import PoolWire
 from nonsuch.work.shares import check_shares
 
@@ -246,7 +246,7 @@ async def results() -> None:
 
 def _check_rate() -> float:
     """Results a second if only their 32 shares were rehashed, in this process."""
-    puzzle, limit = presets.plain(b"bench"), limit_for(SHARD_NONCES)
+    puzzle, limit = presets.plain(b"bench"), quota_for(SHARD_NONCES).limit
     nonces = range(10**9, 10**9 + SHARD_NONCES)
     digests = zip(nonces, puzzle.digests(nonces), strict=True)
     shares = tuple(nonce for nonce, digest in digests if limit.admits(puzzle.rank(digest)))

@@ -1149,7 +1149,7 @@ async def test_run_that_is_cancelled_leaves_nothing_behind_and_drives_no_more() 
     """Its peers leave while it ends; that must not set the timer again."""
 
     def answer(event: Event, now: float) -> list[Effect]:
-        core.wake_at = now + 0.02
+        core.wake_at = now + (0.02 if isinstance(event, Disconnected | Tick) else LONG_SECONDS)
         return echo(event, now)
 
     core = Scripted(answer)

@@ -75,6 +75,7 @@ class Node:
         self._commit: asyncio.Future[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
         self._over = asyncio.Event()
         self._error: BaseException | None = None
         self._network = Network(self.deliver, dial)
@@ -159,9 +160,10 @@ class Node:
         if deadline is None or self._over.is_set():
             return
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._fires_at <= deadline:
                 return
             self._timer.cancel()
+        self._fires_at = deadline
         self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
 
     def _tick(self) -> None:

@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, Received
@@ -97,10 +97,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
-        self.address = _peer_name(transport)
+        # uvloop's has all methods of asyncio's, and is no subclass of it.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
+        self.address = _peer_name(self.transport)
         self._network.opened(self)
 
     def get_buffer(self, _hint: int) -> memoryview:

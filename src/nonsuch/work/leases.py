@@ -42,9 +42,12 @@ class Shard:
 
 
 class LeaseBook:
-    """The nonces of one job, [start, stop), of which the ranges `done` are searched already."""
+    """The nonces of one job, [start, stop), of which the ranges `done` are searched already.
 
-    __slots__ = ("_done", "_free", "_frontier", "_open", "_returned", "_start", "_stop")
+    `free` says how many nonces wait to be leased. Do not set it.
+    """
+
+    __slots__ = ("_done", "_frontier", "_open", "_returned", "_start", "_stop", "free")
 
     def __init__(self, start: int, stop: int, done: Iterable[range] = ()) -> None:
         self._start = start
@@ -53,7 +56,7 @@ class LeaseBook:
         gaps = list(self._done.gaps(self._start, self._stop))
         self._frontier = gaps.pop().start if gaps and gaps[-1].stop == self._stop else self._stop
         self._returned = deque((gap.start, gap.stop) for gap in gaps)
-        self._free = self._stop - self._frontier + sum(gap.stop - gap.start for gap in gaps)
+        self.free = self._stop - self._frontier + sum(gap.stop - gap.start for gap in gaps)
         self._open: dict[int, Shard] = {}
 
     @property
@@ -72,11 +75,6 @@ class LeaseBook:
         return self._done
 
     @property
-    def free(self) -> int:
-        """How many nonces wait to be leased."""
-        return self._free
-
-    @property
     def returned(self) -> int:
         """How many shards wait in the queue of the lost."""
         return len(self._returned)
@@ -89,11 +87,11 @@ class LeaseBook:
     @property
     def finished(self) -> bool:
         """Whether every nonce is done. O(log n)."""
-        return not self._free and not self._open and self._done.covers(self._start, self._stop)
+        return not self.free and not self._open and self._done.covers(self._start, self._stop)
 
     def lease(self, number: int, count: int) -> Shard | None:
         """Cut a shard of at most `count` (1 or more) free nonces; None where none is free."""
-        if not self._free:
+        if not self.free:
             return None
         if self._returned:
             start, end = self._returned.popleft()
@@ -103,7 +101,7 @@ class LeaseBook:
         else:
             start, stop = self._frontier, min(self._stop, self._frontier + count)
             self._frontier = stop
-        self._free -= stop - start
+        self.free -= stop - start
         shard = Shard(start, stop)
         shard.leases.append(number)
         self._open[number] = shard
@@ -155,7 +153,7 @@ class LeaseBook:
                 count += gap.start - position
             position = gap.stop
         self._done.remove(start, stop)
-        self._free += count
+        self.free += count
         return count
 
     def truncate(self, stop: int) -> list[int]:
@@ -173,7 +171,7 @@ class LeaseBook:
         cut = ((start, min(end, self._stop)) for start, end in self._returned)
         self._returned = deque((start, end) for start, end in cut if start < end)
         returned = sum(end - start for start, end in self._returned)
-        self._free = self._stop - self._frontier + returned
+        self.free = self._stop - self._frontier + returned
         if self._done:
             self._done.remove(self._stop, max(self._stop, next(reversed(list(self._done))).stop))
         return void
@@ -187,7 +185,7 @@ class LeaseBook:
             return
         for gap in self._done.gaps(shard.start, shard.stop):
             self._returned.append((gap.start, gap.stop))
-            self._free += gap.stop - gap.start
+            self.free += gap.stop - gap.start
 
     def _check(self) -> None:
         """Every nonce is free, leased or done, and only one of them."""
@@ -208,6 +206,6 @@ class LeaseBook:
         assert parts.total == total, "a nonce is in two places"
         assert parts.covers(self._start, self._stop), "a nonce is nowhere"
         assert total == self._stop - self._start, "a nonce from outside the job"
-        assert self._free == sum(part.stop - part.start for part in free), "free is miscounted"
+        assert self.free == sum(part.stop - part.start for part in free), "free is miscounted"
         for number, shard in self._open.items():
             assert number in shard.leases, f"lease {number} does not know its shard"

@@ -65,18 +65,14 @@ class Puzzle:
 
     def digests(self, nonces: Sequence[int]) -> list[bytes]:
         """`digest` of each, with the prefix hashed once: for a pool that checks many shares."""
-        beginning, states = hashlib.sha256(self.prefix), []
+        beginning, suffix, digests = hashlib.sha256(self.prefix), self.suffix, []
         for encoded in self.nonce.encode_all(nonces):
             state = beginning.copy()
-            state.update(encoded)
-            states.append(state)
-        suffix = self.suffix
-        if suffix:
-            for state in states:
-                state.update(suffix)
+            state.update(encoded + suffix if suffix else encoded)
+            digests.append(state.digest())
         if self.hash == "sha256d":
-            return [hashlib.sha256(state.digest()).digest() for state in states]
-        return [state.digest() for state in states]
+            return [hashlib.sha256(digest).digest() for digest in digests]
+        return digests
 
     def rank(self, digest: bytes) -> int:
         """The digest as a number on the 256-bit scale, bits that do not count cleared.

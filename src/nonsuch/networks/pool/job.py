@@ -38,6 +38,7 @@ class Job:
         "best",
         "book",
         "found",
+        "id",
         "liteminer_data",
         "now",
         "opened",
@@ -56,6 +57,7 @@ class Job:
         self, opened: JobOpened, order: int, now: float, *, done: Iterable[range] = ()
     ) -> None:
         self.opened = opened
+        self.id = opened.job
         self.order = order
         self.now = now
         self.puzzle: Puzzle = opened.puzzle.puzzle()
@@ -77,11 +79,6 @@ class Job:
         self.offer(last)
         if self.target is not None and self.target.admits(last.rank):
             self.found = last.nonce
-
-    @property
-    def id(self) -> str:
-        """The id that the client chose."""
-        return self.opened.job
 
     @property
     def total(self) -> int:
