@@ -876,7 +876,7 @@ async def test_a_search_that_is_cancelled_is_heard_of_no_more() -> None:
         match event:
             case Started():
                 return [Search(1, PUZZLE, range(2**60), Lowest())]
-            case Advanced():
+            case Advanced(task=1):
                 small = [Search(task, PUZZLE, NONCES, Lowest()) for task in range(2, 12)]
                 return [Cancel(1), Cancel(99), *small]
             case Searched() if len(core.of(Searched)) == 10:
@@ -887,10 +887,9 @@ async def test_a_search_that_is_cancelled_is_heard_of_no_more() -> None:
     core = Scripted(answer)
     async with asyncio.timeout(30):
         await node_of(core, listen=False).run()
-    (advanced,) = core.of(Advanced)
-    assert isinstance(advanced, Advanced)
-    assert advanced.task == 1
-    assert advanced.hashes > 0
+    told = [event for event in core.events if isinstance(event, Advanced) and event.task == 1]
+    assert len(told) == 1
+    assert told[0].hashes > 0
     lowest = search(PUZZLE, NONCES, Lowest()).proof
     assert lowest is not None
     ended = [event for event in core.events if isinstance(event, Searched)]

@@ -99,25 +99,31 @@ class Node:
         try:
             records = () if self._journal is None else await self._on_disk(self._journal.read)
             self.deliver((Started(records),))
-            while self._commit is not None:
-                await asyncio.wait([self._commit])  # What is restored comes before who asks for it.
+            await self._settled()  # What is restored comes before who asks for it.
             for listener in self._listeners:
                 await self._network.listen(listener)
             if self._ready is not None:
                 self._ready(self)
             await self._over.wait()
-            if self._error is None:
-                self.deliver((Stopping(),))
+            self.deliver((Stopping(),))
+            await self._settled()
         finally:
+            self._over.set()
             await self._close()
         if self._error is not None:
             raise self._error
+
+    async def _settled(self) -> None:
+        """Until no effect waits for the disk."""
+        while self._commit is not None:
+            await asyncio.wait([self._commit])
 
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         await self._searches.close()
         await self._network.close(STOP_SECONDS)
+        await self._settled()
         if self._journal is not None:
             await self._on_disk(self._last_commit)
         self._disk.shutdown()
@@ -197,15 +203,15 @@ class Node:
     def _committed(self, count: int, future: asyncio.Future[None]) -> None:
         """The first `count` effects wait for nothing any more."""
         self._commit = None
-        error = future.exception()
-        if error is not None:
+        try:
+            future.result()
+            for _ in range(count):
+                effect = self._queue.popleft()
+                if not isinstance(effect, Persist):
+                    self._carry_out(effect)
+            self._pump()
+        except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
-            return
-        for _ in range(count):
-            effect = self._queue.popleft()
-            if not isinstance(effect, Persist):
-                self._carry_out(effect)
-        self._pump()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

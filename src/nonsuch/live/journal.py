@@ -97,7 +97,7 @@ class Journal:
             for sequence, body in rows:
                 records += map(self._decode, _unpacked(body))
                 reached = sequence
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
             raise LocalError(
                 f"the journal {self.path} is damaged after row {reached}: {_why(error)};"
                 " move it away to begin anew"

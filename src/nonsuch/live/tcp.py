@@ -162,7 +162,7 @@ class Network:
                 ssl=listener.tls,
                 ssl_handshake_timeout=DIAL_SECONDS if listener.tls else None,
             )
-        except OSError as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             where = f"{listener.host}:{listener.port}"
             raise LocalError(f"cannot listen on {where}: {_why(error)}") from None
         self._servers.append(server)
@@ -183,7 +183,7 @@ class Network:
                     address.port,
                     ssl=address.tls,
                 )
-        except (OSError, TimeoutError) as error:
+        except (OSError, OverflowError, TimeoutError, UnicodeError) as error:
             self._dialling = None
             why = f"cannot reach {address.host}:{address.port}: {_why(error)}"
             self._deliver((Disconnected(0, why),))
@@ -306,6 +306,7 @@ def _keep_alive(transport: asyncio.Transport | None) -> None:
 def _why(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()  # asyncio's own texts repeat the address.
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | socket.gaierror):
+        # asyncio's own texts repeat the address.
+        return os.strerror(error.errno).lower() if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

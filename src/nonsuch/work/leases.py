@@ -144,17 +144,17 @@ class LeaseBook:
         stop = min(stop, self._stop)
         if start >= stop:
             return 0
-        gaps = list(self._done.gaps(start, stop))
-        position = start
-        count = 0
-        for gap in (*gaps, range(stop, stop)):
-            if position < gap.start:
-                self._returned.append((position, gap.start))
-                count += gap.start - position
-            position = gap.stop
+        before = self._done.total
+        kept = list(self._done.gaps(start, stop))
         self._done.remove(start, stop)
-        self.free += count
-        return count
+        # Neither what was not done, nor what a copy of a shard is out for, is free now.
+        taken = RangeSet(kept)
+        for shard in self._open.values():
+            taken.add(shard.start, shard.stop)
+        for part in taken.gaps(start, stop):
+            self._returned.append((part.start, part.stop))
+            self.free += part.stop - part.start
+        return before - self._done.total
 
     def truncate(self, stop: int) -> list[int]:
         """Nothing from `stop` on matters any more. Returns the leases that this makes void."""

@@ -80,6 +80,11 @@ LIFE = 1 << 40
 """The lease numbers of a first life begin behind this one."""
 
 
+def not_yet(reason: str) -> pytest.MarkDecorator:
+    """What should hold and does not."""
+    return pytest.mark.xfail(reason=reason, strict=True)
+
+
 # By plain hashing, and none of what is on trial.
 
 
@@ -185,8 +190,11 @@ class Table:
         while (deadline := self.pool.deadline()) is not None and deadline <= until:
             self.now = max(self.now, deadline)
             effects += self.happens(Tick())
+            for seat in self.seats.values():
+                if seat.closed is not None:
+                    effects += seat.leaves(seat.closed)
             ticks += 1
-            assert ticks < 10_000, "the clock stands still"
+            assert ticks < 1000, "the clock stands still"
         self.now = until
         return effects
 
@@ -234,6 +242,7 @@ class Seat:
         self.leases: dict[int, Lease] = {}
         self.heard: list[object] = []
         self.closed: str | None = None
+        self.gone = False
         self.lies: Callable[[Result], Result] | None = None
 
     def hears(self, message: object) -> None:
@@ -274,6 +283,10 @@ class Seat:
         return self.says(Beat(tuple(self.leases)))
 
     def leaves(self, why: str = "it hung up") -> list[Effect]:
+        """Its connection ends, once."""
+        if self.gone:
+            return []
+        self.gone = True
         self.leases.clear()
         return self.table.happens(Disconnected(self.number, why))
 
@@ -575,12 +588,13 @@ def test_what_was_lost_is_leased_first_and_in_its_order() -> None:
     table = Table(PoolSettings(audit_fraction=0, shard_nonces=1000))
     client, loser = table.client(), table.miner()
     client.says(submit(10**6))
-    assert loser.ranges == [(0, 1000), (1000, 2000)]
+    loser.works()
+    assert loser.ranges == [(1000, 2000), (2000, 3000)]
     loser.leaves()
     another = table.miner()
-    assert another.ranges == [(0, 1000), (1000, 2000)]
+    assert another.ranges == [(1000, 2000)]
     another.works()
-    assert another.ranges == [(1000, 2000), (2000, 3000)]
+    assert another.ranges == [(2000, 3000), (3000, 4000)]
     assert table.statistics.requeues == {"left": 2}
 
 
@@ -664,6 +678,7 @@ def test_a_lease_that_was_lost_on_the_way_is_missed_by_a_beat() -> None:
     table = Table(PoolSettings(audit_fraction=0, shard_nonces=100))
     client, miner = table.client(), table.miner()
     client.says(submit(100_000))
+    miner.works()
     held, gone = miner.leases.values()
     for seconds in (1.0, 2.0, 3.0):
         table.passes(seconds)
@@ -672,6 +687,7 @@ def test_a_lease_that_was_lost_on_the_way_is_missed_by_a_beat() -> None:
     table.passes(3.5)
     miner.says(Beat((held.lease,)))
     assert lost(table) == [("miner-2", "missed", gone.start, gone.start + 100)]
+    del miner.leases[gone.lease]
     miner.works(held)
     again = next(lease for lease in miner.leases.values() if lease.start == gone.start)
     assert again.puzzle == FORM  # Perhaps it was lost with the lease.
@@ -682,7 +698,7 @@ def test_a_miner_that_beats_for_ever_and_never_ends() -> None:
     client, stuck = table.client(), table.miner(rate=1000.0)
     client.says(submit(1000))
     idle = table.miner()
-    for seconds in range(1, 60):
+    for seconds in range(1, 40):
         table.passes(float(seconds))
         stuck.beats()
         idle.beats()
@@ -722,6 +738,36 @@ def test_a_result_of_a_part_leaves_the_rest_to_be_done() -> None:
     assert client.answers == [lowest(PUZZLE, 0, 1000)]
 
 
+@not_yet("the pool hears nothing of a client that waits, and lets it go after `idle_seconds`")
+def test_a_client_may_wait_in_silence() -> None:
+    table = Table()
+    client, program = table.client(), table.client("liteminer")
+    client.says(submit(2**40))
+    program.says(submit(2**40, job="other", puzzle=liteminer(b"x")))
+    table.passes(600.0)
+    assert (client.closed, program.closed) == (None, None)
+
+
+@not_yet("a LiteMiner miner without work says nothing, and is let go after `idle_seconds`")
+def test_a_liteminer_miner_may_wait_in_silence() -> None:
+    table = Table()
+    miner = table.miner(wire="liteminer")
+    table.passes(600.0)
+    assert miner.closed is None
+
+
+@not_yet("one that was told to go is looked at every millisecond until its connection ends")
+def test_a_miner_that_was_told_to_go_and_does_not() -> None:
+    table = Table()
+    pool = table.pool
+    table.miner()
+    ticks = 0
+    while (deadline := pool.deadline()) is not None and deadline < 65.0:
+        pool.handle(Tick(), deadline)
+        ticks += 1
+    assert ticks < 100
+
+
 # Who gets how much.
 
 
@@ -748,7 +794,7 @@ def test_a_miner_that_says_nothing_of_its_rate_gets_a_small_shard_first() -> Non
     table = Table()
     client, miner = table.client(), table.miner()
     client.says(submit(2**40))
-    assert [lease.count for lease in miner.leases.values()] == [2**18, 2**18]
+    assert [lease.count for lease in miner.leases.values()] == [2**18]
 
 
 def test_a_second_lease_is_given_only_while_there_is_plenty() -> None:
@@ -759,8 +805,34 @@ def test_a_second_lease_is_given_only_while_there_is_plenty() -> None:
     while not client.answers:
         held.append(len(miner.leases))
         miner.works()
-    assert held == [2, 2, 2, 2, 2, 2, 1, 1, 1, 1]
+    # It has shown nothing yet; then there is plenty; then the end is near.
+    assert held == [1, 2, 2, 2, 2, 2, 1, 1, 1, 1]
     assert [lease for _, lease in zip(held, miner.of(Lease), strict=True)]
+
+
+@not_yet("an infinite rate becomes NaN with the first result, and NaN nonces cannot be leased")
+def test_a_miner_that_claims_to_be_infinitely_fast() -> None:
+    table = Table()
+    client, miner = table.client(), table.miner(rate=float("inf"))
+    client.says(submit(2**60))
+    for _ in range(3):
+        table.passes(table.now + 1.0)
+        lease = miner.lease
+        del miner.leases[lease.lease]
+        miner.says(Result(lease.lease, lease.start + lease.count, ()))
+    assert table.statistics.rate < 1e18
+
+
+@not_yet("a first result at the instant of its lease leaves the rate at 0 for ever")
+def test_the_first_result_takes_no_time_at_all() -> None:
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=100))
+    client, miner = table.client(), table.miner()
+    client.says(submit(10_000))
+    miner.works()
+    for _ in range(5):
+        table.passes(table.now + 0.1)
+        miner.works()
+    assert table.statistics.rate == pytest.approx(1000, rel=0.1)
 
 
 def test_an_idle_fast_miner_races_a_slow_one_and_wins() -> None:
@@ -860,6 +932,50 @@ def test_the_last_nonce_meets_the_target_and_an_earlier_one_does_too() -> None:
     assert client.answers == []
     table.finish(miner)
     assert client.answers == [found[0]]
+
+
+@not_yet("a result that ends where its lease begins may name the nonce before it")
+def test_a_proof_from_before_the_job_is_no_answer() -> None:
+    target, easier = Target.from_work(4), Target.from_work(100)
+    before = next(nonce for nonce in hits(PUZZLE, target, 0, 999) if rank(PUZZLE, nonce) > easier.value)
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=4000))
+    client, liar = table.client(), table.miner()
+    client.says(submit(before + 5000, first=before + 1, target=target))
+    liar.says(Result(liar.lease.lease, before + 1, (before,)))
+    assert client.answers == []
+    assert cheats(table) == ["miner-2"]
+
+
+@not_yet("an audit asks for shares only, and a proof of an easy target may be none")
+def test_a_cheat_keeps_the_proof_of_an_easy_target_back() -> None:
+    target = Target.from_work(100)
+    table = Table(msgspec.structs.replace(THOROUGH, shard_nonces=20_000))
+    client, cheat, honest = table.client(), table.miner("cheat"), table.miner("honest")
+    found = hits(PUZZLE, target, 0, 2000)
+    assert rank(PUZZLE, found[0]) > share_limit(20_000).value
+    client.says(submit(50_000, target=target))
+    cheat.lies = lambda result: Result(result.lease, result.stop, ())
+    cheat.works()
+    table.finish(honest, table.miner("another"))
+    assert client.answers == [found[0]]
+    assert cheats(table) == ["cheat"]
+
+
+@not_yet("of the proofs that an auditor names, the pool takes the best and not the first")
+def test_a_cheat_keeps_several_proofs_back() -> None:
+    puzzle = plain(b"a few ")
+    target = Target.from_work(1000)
+    found = hits(puzzle, target, 0, 9999)
+    assert lowest(puzzle, 0, 9999) != found[0]
+    table = Table(msgspec.structs.replace(THOROUGH, shard_nonces=10_000))
+    client, cheat, honest = table.client(), table.miner("cheat"), table.miner("honest")
+    client.says(submit(50_000, target=target, puzzle=puzzle))
+    lease = cheat.lease
+    cheat.leases.clear()
+    cheat.says(Result(lease.lease, lease.start + lease.count, ()))
+    table.finish(honest, table.miner("another"))
+    assert client.answers == [found[0]]
+    assert cheats(table) == ["cheat"]
 
 
 # Clients come back, say things twice, and change their minds.
@@ -1046,13 +1162,11 @@ def test_all_that_nobody_vouched_for_is_done_again() -> None:
     cheat.works()
     told = next(fact for fact in table.facts if isinstance(fact, facts.Cheated))
     assert (told.miner, told.results, told.redone) == ("cheat", 5, 2500)
-    # What it held is first, what it did is next, in its order; only then comes something new.
-    seen = [honest.ranges[0]]
     for _ in range(9):
         honest.works()
-        seen.append(list(honest.ranges)[-1])
-    redone = [(start, start + 500) for start in range(0, 3500, 500)]
-    assert set(redone) < set(seen)
+    leased = [lease for lease in honest.heard if isinstance(lease, Lease)]
+    redone = {(lease.start, lease.start + lease.count) for lease in leased}
+    assert {(start, start + 500) for start in range(0, 3500, 500)} < redone
 
 
 def test_what_was_vouched_for_is_not_done_again() -> None:
@@ -1084,6 +1198,25 @@ def test_an_honest_miner_is_audited_by_a_cheat() -> None:
     assert honest.closed is None
 
 
+@not_yet("an audit by a cheat is over with it, and its suspect is believed unseen")
+def test_a_cheat_is_audited_by_another() -> None:
+    best = lowest(PUZZLE, 0, 499)
+    table = Table(THOROUGH)
+    client, cheat = table.client(), table.miner("cheat")
+    client.says(submit(500))
+    kept = tuple(nonce for nonce in cheat.result().nonces if nonce != best)
+    cheat.lies = lambda result: Result(result.lease, result.stop, kept)
+    cheat.works()
+    worse = table.miner("worse")
+    worse.lies = lambda result: Result(result.lease, result.stop, kept[1:])
+    table.passes(1.0)
+    worse.works()
+    assert cheats(table) == ["worse"]
+    table.finish(table.miner("honest"), table.miner("another"))
+    assert cheats(table) == ["worse", "cheat"]
+    assert client.answers == [best]
+
+
 def test_a_pool_with_one_miner_scans_again_itself() -> None:
     table = Table(THOROUGH)
     client, miner = table.client(), table.miner("only")
@@ -1106,11 +1239,8 @@ def test_a_pool_with_one_miner_catches_it_itself() -> None:
     miner.works()
     table.happens(Searched(1, 500, shares))
     assert cheats(table) == ["only"]
-    assert client.answers == []
-    table.finish(honest := table.miner("honest"))
-    assert honest.closed is None
-    last = table.happens(Searched(2, 500, shares))
-    assert client.answers == [lowest(PUZZLE, 0, 500)], last
+    # What the pool has scanned itself need not be done again.
+    assert client.answers == [lowest(PUZZLE, 0, 500)]
 
 
 def test_the_pools_own_audit_goes_to_an_idle_miner() -> None:
@@ -1120,7 +1250,8 @@ def test_the_pools_own_audit_goes_to_an_idle_miner() -> None:
     suspect.works()
     helper = table.miner("helper")
     effects = table.passes(1.0)
-    assert effects[:2] == [Cancel(1), Send(helper.number, helper.lease)]
+    taken = [each for each in effects if isinstance(each, Cancel) or sends([each], Lease)]
+    assert taken == [Cancel(1), Send(helper.number, helper.lease)]
     assert helper.ranges == [(0, 500)]
     helper.works()
     assert client.answers == [lowest(PUZZLE, 0, 500)]
@@ -1361,6 +1492,28 @@ def test_an_answer_outlives_the_pool() -> None:
     again = Table(records=disk.read()).client()
     again.says(submit(300))
     assert again.answers == [lowest(PUZZLE, 0, 300)]
+
+
+@not_yet("a pool that begins again keeps all the answers there are, whatever `finished_max` says")
+def test_a_pool_begins_again_with_less_room_for_answers() -> None:
+    table = Table()
+    client = table.client()
+    for number in range(10):
+        client.says(submit(0, job=str(number)))
+    disk = Disk()
+    for effect in table.persisted:
+        disk.commit(effect)
+    assert Table(PoolSettings(finished_max=3), records=disk.read()).statistics.answers_kept == 3
+
+
+@not_yet("the job of a LiteMiner client, who cannot come back for it, outlives the pool")
+def test_a_liteminer_clients_job_ends_with_the_pool() -> None:
+    table = Table()
+    table.client("liteminer").says(submit(10**9, puzzle=liteminer(b"x")))
+    disk = Disk()
+    for effect in table.persisted:
+        disk.commit(effect)
+    assert Table(records=disk.read()).statistics.jobs == 0
 
 
 JOBS = [

@@ -88,7 +88,7 @@ class Leases:
         if job is None:
             return False
         count = state.dispatcher.shard_nonces(job, miner)
-        if miner.grants and not state.dispatcher.is_plenty(job, count):
+        if miner.grants and not state.dispatcher.may_hold_two(miner, job, count):
             state.dispatcher.offer(job)
             return False
         state.number += 1

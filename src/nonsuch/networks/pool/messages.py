@@ -34,6 +34,7 @@ __all__ = [
     "LEASES_MAX",
     "MESSAGE_BYTES_MAX",
     "PROTOCOL",
+    "RATE_MAX",
     "VERSION",
     "Answer",
     "Ask",
@@ -63,6 +64,9 @@ MESSAGE_BYTES_MAX = 2**16
 
 LEASES_MAX = 8
 """Leases that one miner holds at once: one being searched, one waiting, and room to change."""
+
+RATE_MAX = 1e15
+"""Hashes a second that a miner may say it can do; a thousand times what any machine does."""
 
 _NAME_MAX = 128
 _REASON_MAX = 512
@@ -152,7 +156,7 @@ class Hello(_Message, frozen=True, tag="hello"):
     token: Name = ""
     name: Name = ""
     threads: Annotated[int, Meta(ge=0, le=2**20)] = 1
-    rate: Annotated[float, Meta(ge=0)] = 0.0
+    rate: Annotated[float, Meta(ge=0, le=RATE_MAX)] = 0.0
 
 
 # Miner → pool.

@@ -231,7 +231,9 @@ class Pool:
         state.send(peer.number, messages.Welcome(beat_seconds, settings.name))
         state.roster.look_at(peer, now + settings.idle_seconds)
         if hello.role == "miner":
-            miner = Miner(peer, hello.name, hello.rate)
+            # Written so that what is no number is no rate.
+            hint = hello.rate if 0 < hello.rate <= messages.RATE_MAX else 0.0
+            miner = Miner(peer, hello.name, hint)
             state.roster.add_miner(peer, miner)
             count = len(state.roster.miners)
             state.emit(facts.MinerJoined(miner.name, peer.address, peer.wire, count))

@@ -1,0 +1,402 @@
+"""The miner's core, by hand: pools that work, pools that go away, and pools that mean harm."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.messages import (
+    LEASES_MAX,
+    Answer,
+    Beat,
+    Hello,
+    Lease,
+    PuzzleForm,
+    Refused,
+    Result,
+    Retire,
+    Revoke,
+    Status,
+    Welcome,
+)
+from nonsuch.networks.pool.miner import PUZZLES_MAX, Miner
+from nonsuch.node import (
+    Advanced,
+    Cancel,
+    Close,
+    Connected,
+    Dial,
+    Disconnected,
+    Effect,
+    Emit,
+    Erred,
+    Event,
+    Finish,
+    Received,
+    Search,
+    Searched,
+    Send,
+    Started,
+    Stopping,
+    Tick,
+)
+from nonsuch.work.goals import Lowest, Shares
+from nonsuch.work.nonce import Raw
+from nonsuch.work.presets import plain
+from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.shares import share_limit
+from nonsuch.work.target import Target
+
+HELLO = Hello("miner", name="m")
+PUZZLE = plain(b"message ")
+FORM = PuzzleForm.of(PUZZLE)
+LIMIT = share_limit(1000)
+TARGET = Target.from_work(5000)
+
+
+class Bench:
+    """A miner and its clock, with `_check` after every event."""
+
+    def __init__(self, *, connected: bool = True, seed: int = 0) -> None:
+        self.miner = Miner(HELLO, random.Random(seed))
+        self.now = 0.0
+        if connected:
+            self.happens(Started())
+            self.happens(Connected(1, "pool:1"))
+            self.hears(Welcome(1.0))
+
+    def happens(self, event: Event) -> list[Effect]:
+        effects = self.miner.handle(event, self.now)
+        self.miner._check()
+        return effects
+
+    def hears(self, message: object) -> list[Effect]:
+        return self.happens(Received(1, message))
+
+    def ticks(self) -> list[Effect]:
+        """Its deadline comes."""
+        deadline = self.miner.deadline()
+        assert deadline is not None
+        self.now = max(self.now, deadline)
+        return self.happens(Tick())
+
+
+def lease(number: int, start: int = 0, *, count: int = 1000, told: bool = True) -> Lease:
+    return Lease(number, "job", start, count, LIMIT.bits, puzzle=FORM if told else None)
+
+
+def search(task: int, start: int = 0) -> Search:
+    return Search(task, PUZZLE, range(start, start + 1000), Shares(LIMIT))
+
+
+# A day at work.
+
+
+def test_a_lease_is_searched_and_answered() -> None:
+    bench = Bench(connected=False)
+    assert bench.happens(Started()) == [Dial()]
+    assert bench.happens(Connected(1, "pool:1")) == [
+        Send(1, HELLO),
+        Emit(facts.Reconnected("pool:1", 1)),
+    ]
+    assert bench.hears(Welcome(1.0)) == []
+    assert bench.hears(lease(7)) == [search(1)]
+    bench.now = 2.0
+    assert bench.happens(Searched(1, 1000, (3, 500))) == [
+        Send(1, Result(7, 1000, (3, 500))),
+        Emit(facts.Worked("job", 0, 1000, 2.0)),
+    ]
+
+
+def test_the_next_search_begins_before_the_result_leaves() -> None:
+    bench = Bench()
+    assert bench.hears(lease(7)) == [search(1)]
+    assert bench.hears(lease(8, 1000, told=False)) == []
+    assert bench.happens(Searched(1, 1000, ())) == [
+        search(2, 1000),
+        Send(1, Result(7, 1000, ())),
+        Emit(facts.Worked("job", 0, 1000, 0.0)),
+    ]
+
+
+def test_the_goal_is_what_the_lease_asks_for() -> None:
+    value = TARGET.value.to_bytes(32, "big")
+    bench = Bench()
+    assert bench.hears(Lease(1, "job", 0, 1000, LIMIT.bits, value, FORM)) == [
+        Search(1, PUZZLE, range(1000), Shares(LIMIT, TARGET))
+    ]
+    bench = Bench()
+    assert bench.hears(Lease(1, "job", 0, 1000, 0, None, FORM)) == [
+        Search(1, PUZZLE, range(1000), Lowest())
+    ]
+
+
+def test_a_miner_with_work_beats_as_often_as_it_is_told() -> None:
+    bench = Bench()
+    bench.hears(Welcome(0.5))
+    bench.hears(lease(7))
+    bench.hears(lease(8, 1000))
+    bench.happens(Advanced(1, 300))
+    assert bench.ticks() == [Send(1, Beat((7, 8), 300))]
+    assert bench.now == 0.5
+    assert bench.ticks() == [Send(1, Beat((7, 8), 300))]
+    assert bench.now == 1.0
+
+
+def test_a_miner_without_work_beats_rarely() -> None:
+    bench = Bench()
+    assert bench.ticks() == [Send(1, Beat())]
+    assert bench.ticks() == [Send(1, Beat())]
+    assert bench.now == 30.0
+
+
+def test_progress_is_that_of_the_present_search() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    bench.hears(lease(8, 1000))
+    bench.happens(Advanced(1, 900))
+    bench.happens(Searched(1, 1000, ()))
+    bench.happens(Advanced(1, 999))  # Late: that search is over.
+    assert bench.ticks() == [Send(1, Beat((8,), 0))]
+
+
+# Leases that are taken back.
+
+
+def test_the_present_lease_is_revoked_and_the_next_begins() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    bench.hears(lease(8, 1000))
+    assert bench.hears(Revoke(7)) == [Cancel(1), search(2, 1000)]
+    assert bench.happens(Searched(1, 1000, (3,))) == []
+
+
+def test_a_waiting_lease_is_revoked_and_the_search_goes_on() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    bench.hears(lease(8, 1000))
+    assert bench.hears(Revoke(8)) == []
+    assert bench.ticks() == [Send(1, Beat((7,), 0))]
+
+
+def test_the_last_lease_is_revoked() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    assert bench.hears(Revoke(7)) == [Cancel(1)]
+    assert bench.hears(Revoke(7)) == []
+    assert bench.hears(lease(8)) == [search(2)]
+
+
+@pytest.mark.xfail(reason="it keeps silent as an idle miner does, for 15 seconds", strict=True)
+def test_a_thawed_miner_whose_lease_is_gone_tells_the_pool_that_it_lives() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    bench.now = 20.0  # SIGSTOP, SIGCONT: what the pool said meanwhile comes first.
+    bench.hears(Revoke(7))
+    bench.happens(Tick())
+    bench.ticks()
+    assert bench.now <= 21.0
+
+
+def test_a_job_is_retired_and_its_puzzle_forgotten() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    assert bench.hears(Retire("job")) == []
+    # What it holds of it goes on; more of it would need the puzzle again.
+    bench.hears(lease(8, 1000, told=False))
+    assert bench.ticks() == [Send(1, Beat((7,), 0))]
+    assert bench.hears(lease(9, 2000)) == []
+    assert bench.ticks() == [Send(1, Beat((7, 9), 0))]
+
+
+def test_a_lease_whose_puzzle_was_lost_is_not_named_in_the_next_beat() -> None:
+    bench = Bench()
+    assert bench.hears(lease(7, told=False)) == []
+    assert bench.ticks() == [Send(1, Beat())]
+
+
+def test_a_lease_that_comes_twice_is_one() -> None:
+    bench = Bench()
+    assert bench.hears(lease(7)) == [search(1)]
+    assert bench.hears(lease(7)) == []
+    assert bench.ticks() == [Send(1, Beat((7,), 0))]
+
+
+# The pool goes away.
+
+
+def test_a_miner_whose_pool_is_gone_forgets_its_work_and_dials_again() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    bench.hears(lease(8, 1000))
+    assert bench.happens(Disconnected(1, "connection reset")) == [
+        Cancel(1),
+        Emit(facts.ConnectionLost("connection reset")),
+    ]
+    assert bench.happens(Searched(1, 1000, ())) == []
+    assert bench.ticks() == [Dial()]
+    assert bench.now <= 0.1
+    assert bench.happens(Connected(2, "pool:1")) == [
+        Send(2, HELLO),
+        Emit(facts.Reconnected("pool:1", 1)),
+    ]
+    bench.happens(Received(1, lease(9)))  # From a connection that is gone.
+    assert bench.happens(Received(2, lease(9))) == [search(2)]
+
+
+def test_a_miner_waits_longer_each_time_and_says_so_once() -> None:
+    bench = Bench(connected=False)
+    told = [effect for effect in bench.happens(Started()) if isinstance(effect, Emit)]
+    waits: list[float] = []
+    for _ in range(12):
+        told += [each for each in bench.happens(Disconnected(0, "no answer")) if each != Dial()]
+        before = bench.now
+        assert bench.ticks() == [Dial()]
+        waits.append(bench.now - before)
+    assert told == [Emit(facts.ConnectionLost("no answer"))]
+    for number, wait in enumerate(waits):
+        ceiling = min(5.0, 0.1 * 2**number)
+        assert ceiling / 2 <= wait <= ceiling
+    assert bench.happens(Connected(1, "pool:1"))[1] == Emit(facts.Reconnected("pool:1", 13))
+    bench.hears(Welcome(1.0))
+    assert bench.happens(Disconnected(1, "reset")) == [Emit(facts.ConnectionLost("reset"))]
+    before = bench.now
+    bench.ticks()
+    assert bench.now - before <= 0.1
+
+
+def test_two_miners_do_not_come_back_in_the_same_millisecond() -> None:
+    times = set()
+    for seed in range(100):
+        bench = Bench(seed=seed)
+        bench.happens(Disconnected(1, "reset"))
+        times.add(bench.miner.deadline())
+    assert len(times) == 100
+
+
+def test_a_pool_that_takes_nobody_and_may_later() -> None:
+    bench = Bench()
+    reason = "this pool has its 2 connections"
+    assert bench.hears(Refused(reason)) == [Emit(facts.PoolRefused(reason, False))]
+    bench.happens(Disconnected(1, "it hung up"))
+    assert bench.ticks() == [Dial()]
+    assert bench.miner.failure is None
+
+
+def test_a_pool_that_will_never_take_this_miner() -> None:
+    bench = Bench()
+    reason = "the token is wrong"
+    assert bench.hears(Refused(reason, final=True)) == [
+        Emit(facts.PoolRefused(reason, True)),
+        Finish(),
+    ]
+    assert bench.miner.failure == reason
+
+
+def test_a_miner_is_stopped() -> None:
+    bench = Bench()
+    bench.hears(lease(7))
+    assert bench.happens(Stopping()) == [Cancel(1), Close(1, "stopped")]
+
+
+# Pools that mean harm.
+
+ANYTHING = Target(2**256 - 1)
+IMPOSSIBLE = {
+    "no such nonce": Lease(1, "job", 0, 10, 0, None, msgspec.structs.replace(FORM, nonce="roman")),
+    "no rank": Lease(1, "job", 0, 10, 0, None, msgspec.structs.replace(FORM, rank_bits=0)),
+    "beyond 64 bits": Lease(1, "job", 2**64 - 5, 6, 0, None, FORM),
+    "beyond one byte": Lease(1, "job", 250, 7, 0, None, PuzzleForm.of(Puzzle(nonce=Raw(1, "big")))),
+    "a negative limit": Lease(1, "job", 0, 10, 0x01FEDCBA, None, FORM),
+    "an overflowing limit": Lease(1, "job", 0, 10, 0xFF123456, None, FORM),
+    "a limit of zero": Lease(1, "job", 0, 10, 0x01003456, None, FORM),
+    "a target of zero": Lease(1, "job", 0, 10, LIMIT.bits, bytes(32), FORM),
+    "a flood of shares": Lease(1, "job", 0, 10**6, LIMIT.bits, None, FORM),
+    "a flood of everything": Lease(1, "job", 0, 2**64, 0x207FFFFF, None, FORM),
+}
+
+
+@pytest.mark.parametrize("impossible", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_an_impossible_lease_ends_the_connection(impossible: Lease) -> None:
+    bench = Bench()
+    effects = bench.hears(impossible)
+    assert [type(effect) for effect in effects] == [Close]
+    bench.happens(Disconnected(1, "hung up"))
+    assert bench.ticks() == [Dial()]
+
+
+@pytest.mark.parametrize(
+    "possible",
+    [
+        Lease(1, "job", 2**64 - 6, 6, 0, None, FORM),
+        Lease(1, "job", 249, 7, 0, None, PuzzleForm.of(Puzzle(nonce=Raw(1, "big")))),
+        Lease(1, "job", 0, 256, 0x207FFFFF, None, FORM),
+        Lease(1, "job", 0, 2**64, share_limit(2**64).bits, None, FORM),
+    ],
+)
+def test_a_lease_that_is_just_possible_is_searched(possible: Lease) -> None:
+    assert [type(effect) for effect in Bench().hears(possible)] == [Search]
+
+
+def test_a_pool_that_sends_lease_after_lease() -> None:
+    bench = Bench()
+    for number in range(LEASES_MAX):
+        bench.hears(lease(number, 1000 * number))
+    assert bench.hears(lease(99)) == [Close(1, "more than 8 leases at once")]
+
+
+def test_a_pool_with_more_puzzles_than_anybody_needs() -> None:
+    bench = Bench()
+    for number in range(PUZZLES_MAX + 1):
+        bench.hears(Lease(number, f"job {number}", 0, 10, 0, None, FORM))
+        bench.hears(Revoke(number))
+    assert bench.hears(Lease(9999, "job 0", 0, 10, 0)) == []
+    assert bench.hears(Lease(9999, "job 1", 0, 10, 0)) != []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Hello("miner"), Beat(), Status("job", 0, 1, 0.0, 0, 0.0), Answer("job", 1, 1, 0.0), "lease"],
+)
+def test_a_message_that_makes_no_sense_ends_the_connection(message: object) -> None:
+    reason = f"{type(message).__name__} from a pool makes no sense to a miner"
+    assert Bench().hears(message) == [Close(1, reason)]
+
+
+def test_garbage_ends_the_connection() -> None:
+    assert Bench().happens(Erred(1, 1000, "no message")) == [Close(1, "no message")]
+    assert Bench().happens(Erred(9, 1000, "no message")) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("-inf"), float("nan"), 1e-9])
+def test_a_pool_that_wants_to_hear_beats_all_the_time(seconds: float) -> None:
+    bench = Bench()
+    bench.hears(Welcome(seconds))
+    bench.hears(lease(7))
+    for _ in range(10):
+        bench.ticks()
+    assert bench.now >= 0.2
+
+
+@pytest.mark.parametrize("seconds", [1e300, float("inf")])
+def test_a_pool_that_never_wants_to_hear_a_beat(seconds: float) -> None:
+    bench = Bench()
+    bench.hears(Welcome(seconds))
+    bench.hears(lease(7))
+    assert bench.ticks() == [Send(1, Beat((7,), 0))]
+    assert bench.now == 15.0
+
+
+def test_events_that_make_no_sense_are_ignored() -> None:
+    bench = Bench()
+    nonsense: list[Event] = [
+        Received(9, lease(1)),
+        Searched(5, 10, ()),
+        Advanced(5, 10),
+        Disconnected(9, "who?"),
+        Tick(),
+    ]
+    assert [bench.happens(event) for event in nonsense] == [[]] * len(nonsense)
