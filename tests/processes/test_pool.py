@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 import urllib.request
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from nonsuch.networks.pool.statistics import PoolStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.processes.conftest import Network, Process
 
@@ -274,3 +276,29 @@ def _mend(network: Network, miners: list[Process]) -> None:
         if miner.process.poll() is not None:
             miners[which] = network.miner("a new one")
         miner.signal(signal.SIGCONT)
+
+
+# TLS.
+
+
+def test_a_pool_with_a_certificate_is_spoken_to_in_tls(network: Network) -> None:
+    certificate, key = _certificate(network)
+    network.pool("--tls-cert", str(certificate), "--tls-key", str(key))
+    network.miner("m", "--tls-ca", str(certificate))
+    client = network.submit("in private", SMALL, "--tls-ca", str(certificate))
+    assert answer_of(client).nonce == nonsuch.solve("in private", SMALL).nonce
+    stranger = network.submit("no authority knows it", SMALL, "--tls")
+    assert stranger.wait() == 2
+    assert "certificate" in stranger.errors
+
+
+def _certificate(network: Network) -> tuple[Path, Path]:
+    certificate, key = network.folder / "pool.pem", network.folder / "pool.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=pool", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("there is no openssl to make a certificate with")
+    return certificate, key
