@@ -39,7 +39,7 @@ def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
 
     def tell(fact: object) -> None:
         if type(fact) not in quiet:
-            log.msg(_event_name(type(fact).__name__), **_values(fact))
+            log.info(_event_name(type(fact).__name__), **_values(fact))
 
     return tell
 
@@ -47,7 +47,7 @@ def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
 class _Lines:
     """Lines on standard error that get along with a line that is shown there all the time."""
 
-    def msg(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """One line of a log."""
         errors.print(Text.from_ansi(text))
 

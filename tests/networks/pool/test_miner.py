@@ -378,7 +378,7 @@ def test_a_pool_that_wants_to_hear_beats_all_the_time(seconds: float) -> None:
     bench.hears(lease(7))
     for _ in range(10):
         bench.ticks()
-    assert bench.now >= 0.2
+    assert bench.now > 0.19
 
 
 @pytest.mark.parametrize("seconds", [1e300, float("inf")])

@@ -937,7 +937,9 @@ def test_the_last_nonce_meets_the_target_and_an_earlier_one_does_too() -> None:
 @not_yet("a result that ends where its lease begins may name the nonce before it")
 def test_a_proof_from_before_the_job_is_no_answer() -> None:
     target, easier = Target.from_work(4), Target.from_work(100)
-    before = next(nonce for nonce in hits(PUZZLE, target, 0, 999) if rank(PUZZLE, nonce) > easier.value)
+    before = next(
+        nonce for nonce in hits(PUZZLE, target, 0, 999) if rank(PUZZLE, nonce) > easier.value
+    )
     table = Table(PoolSettings(audit_fraction=0, shard_nonces=4000))
     client, liar = table.client(), table.miner()
     client.says(submit(before + 5000, first=before + 1, target=target))
@@ -1626,9 +1628,7 @@ def test_a_pool_that_is_killed_at_any_moment_still_finds_every_answer(
     story: list[tuple[str, int]], audit: float, shard_nonces: int
 ) -> None:
     lives = Lives(
-        PoolSettings(
-            audit_fraction=audit, blind_audit_fraction=audit, shard_nonces=shard_nonces
-        )
+        PoolSettings(audit_fraction=audit, blind_audit_fraction=audit, shard_nonces=shard_nonces)
     )
     for what, number in story:
         lives.step(what, number)

@@ -21,6 +21,10 @@ from nonsuch.work.puzzle import Proof
 __all__ = ["Jobs"]
 
 
+RANK_BITS_MIN = 64
+"""LiteMiner's number: the share limit of the longest shard still lies between two such ranks."""
+
+
 class RequestRefused(RemoteError):
     """A request that is well formed and cannot be granted: cheap, but not free."""
 
@@ -240,6 +244,11 @@ class Jobs:
             raise LocalError(
                 f"a job's nonces lie in [0, {puzzle.nonce.count - 1}], first to last;"
                 f" {opened.first} to {opened.last} do not"
+            )
+        if puzzle.rank_bits < RANK_BITS_MIN:
+            raise LocalError(
+                f"a pool's puzzles compare {RANK_BITS_MIN} bits or more, not {puzzle.rank_bits}:"
+                " with fewer, a miner's shares would be too many to send"
             )
         if opened.target is not None:
             target_of(opened.target)

@@ -1,0 +1,178 @@
+"""The pool's scenario: seeds that end well, the same everywhere, and mistakes that it would find."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.audits import Audit, Verdict
+from nonsuch.networks.pool.client import Client
+from nonsuch.networks.pool.messages import Hello, PuzzleForm, Result, Submit
+from nonsuch.networks.pool.miner import Miner
+from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.roster import Miner as KnownMiner
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.node import Core
+from nonsuch.scenarios import cheats
+from nonsuch.scenarios import pool as scenario
+from nonsuch.scenarios.cheats import CHEATS, Cheat
+from nonsuch.scenarios.pool import Broken, play
+from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
+from nonsuch.sim.world import Ranks, World
+from nonsuch.work.presets import plain
+from nonsuch.work.puzzle import Proof
+
+SEEDS = 250
+CHUNK = 25
+
+RANKS = Ranks()
+"""The worlds share what they hash."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_every_seed_ends_well(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        assert play(seed, RANKS).seconds < 400
+
+
+def test_the_seeds_are_about_everything() -> None:
+    stories = [play(seed, RANKS) for seed in range(100)]
+    assert {story.network for story in stories} == {"perfect", "lan", "hostile", "torture"}
+    assert {kind for story in stories for kind in story.cheats} == set(CHEATS)
+    assert len({story.trace_hash for story in stories}) == 100
+
+
+def test_a_seed_is_one_history() -> None:
+    assert play(7) == play(7, RANKS)
+
+
+def test_a_seed_is_the_same_history_in_another_process() -> None:
+    script = (
+        "from nonsuch.scenarios.pool import play\n"
+        "for seed in range(40, 52): print(play(seed).trace_hash)"
+    )
+    hashes = []
+    for hash_seed in ("1", "2"):
+        child = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hashes.append(child.stdout.split())
+    here = [play(seed, RANKS).trace_hash for seed in range(40, 52)]
+    assert hashes == [here, here]
+
+
+# One liar among honest miners, in a world of its own.
+
+
+def _lots(world: World) -> random.Random:
+    return random.Random(world.lots.getrandbits(64))
+
+
+def _miner(world: World, name: str) -> Callable[[], Core]:
+    return lambda: Miner(Hello("miner", name=name, rate=1000.0), _lots(world))
+
+
+@pytest.mark.parametrize("conditions", [PERFECT, LAN, HOSTILE], ids=["perfect", "lan", "hostile"])
+@pytest.mark.parametrize("kind", CHEATS)
+def test_a_cheat_is_caught_and_the_answer_is_exact(kind: str, conditions: Conditions) -> None:
+    puzzle = plain(b"a world of its own ")
+    ranks = [puzzle.rank(puzzle.digest(nonce)) for nonce in range(20_001)]
+    for seed in range(5):
+        world = World(seed, conditions, ranks=RANKS)
+        settings = PoolSettings(audit_fraction=1.0)
+        world.add("pool", lambda w=world: Pool(settings, _lots(w)), listens=True, hash_rate=500)
+        for name in ("honest-1", "honest-2"):
+            world.add(name, _miner(world, name), hash_rate=1000, dials="pool")
+
+        def cheat(w: World = world) -> Core:
+            return Cheat(Miner(Hello("miner", name=kind, rate=1000.0), _lots(w)), kind, _lots(w))
+
+        world.add(kind, cheat, hash_rate=1000, dials="pool")
+        submit = Submit("job", PuzzleForm.of(puzzle), 0, 20_000)
+        client = Client(Hello("client"), submit, random.Random(seed), patient=True)
+        world.add("client", lambda c=client: c, dials="pool")
+        assert world.run_until(lambda c=client: c.answer is not None, 300)
+        assert client.answer is not None
+        assert client.answer.nonce == min(range(20_001), key=ranks.__getitem__)
+        accused = {told.fact.miner for told in world.facts if isinstance(told.fact, facts.Cheated)}
+        assert accused == {kind}
+
+
+# The scenario has teeth.
+
+
+class Forgetful(Pool):
+    """A miner that leaves takes its shards with it."""
+
+    def _miner_left(self, miner: KnownMiner, why: str, now: float) -> None:
+        for grant in list(miner.grants.values()):
+            self._leases.close(grant)
+            if grant.audit is None:
+                grant.job.book.open.pop(grant.number).leases.remove(grant.number)
+        super()._miner_left(miner, why, now)
+
+
+class ForgetfulAndBlind(Forgetful):
+    """The same, and nobody checks: then only its clients could notice."""
+
+    def _check(self) -> None:
+        pass
+
+
+def _first_failure(monkeypatch: pytest.MonkeyPatch, mistaken: type[Pool]) -> Exception:
+    monkeypatch.setattr(scenario, "Pool", mistaken)
+    for seed in range(100):
+        try:
+            play(seed, RANKS)
+        except (AssertionError, Broken) as error:
+            return error
+    pytest.fail("no seed among the first hundred noticed")
+
+
+def test_a_pool_that_forgets_a_shard_is_found_by_its_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(_first_failure(monkeypatch, Forgetful), AssertionError)
+
+
+def test_a_pool_that_forgets_a_shard_is_found_by_its_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = _first_failure(monkeypatch, ForgetfulAndBlind)
+    assert isinstance(error, Broken)
+    assert str(error).startswith("no answer for client-")
+    assert "again with: nonsuch simulate --first" in str(error)
+
+
+def _sleep(_cheat: Cheat, result: Result) -> Result:
+    """Search nothing, find nothing."""
+    return Result(result.lease, result.stop, ())
+
+
+def _see_nothing(
+    _audit: Audit, _nonces: Sequence[int], _best: Proof | None, *, blind: bool
+) -> Verdict:
+    assert not blind
+    return Verdict((), ())
+
+
+def test_a_pool_whose_audits_see_nothing_is_found_by_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds = {"sleeps": _sleep, "invents": CHEATS["invents"]}
+    monkeypatch.setattr(scenario, "CHEATS", kinds)
+    monkeypatch.setattr(cheats, "CHEATS", kinds)
+    for seed in range(100):
+        play(seed, RANKS)
+    monkeypatch.setattr(Audit, "verdict", _see_nothing)
+    error = _first_failure(monkeypatch, Pool)
+    assert isinstance(error, Broken)
+    assert ", and it is " in str(error)
