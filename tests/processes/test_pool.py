@@ -158,6 +158,21 @@ def test_status_and_metrics_tell_how_the_pool_stands(network: Network) -> None:
     assert "1 finished" in people.output
 
 
+def test_without_json_the_logs_are_for_people(network: Network) -> None:
+    network.pool("--journal", "off").kill()
+    pool = network.start("pool", "--port", str(network.port), "--journal", "off")
+    miner = network.start("miner", network.address, "--threads", "1", "--name", "Anna")
+    network.miner().wait_for("reconnected")  # So it is there.
+    assert answer_of(network.submit("people", SMALL)).found
+    for process in (miner, pool):
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert "stopped" in process.errors
+    assert "miner joined miner=Anna" in pool.errors
+    assert "job finished" in pool.errors
+    assert pool.output == ""
+
+
 def test_a_pool_that_is_not_there_is_said_so_at_once(network: Network) -> None:
     client = network.submit("anybody", 10)
     assert client.wait() == 2

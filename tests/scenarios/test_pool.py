@@ -1,4 +1,4 @@
-"""The pool's scenario: seeds that end well, the same everywhere, and mistakes that it would find."""
+"""The pool's scenario: seeds that end well, the same everywhere, and mistakes it would find."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from nonsuch.networks.pool import facts
-from nonsuch.networks.pool.audits import Audit, Verdict
 from nonsuch.networks.pool.client import Client
 from nonsuch.networks.pool.messages import Hello, PuzzleForm, Result, Submit
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.results import Results
 from nonsuch.networks.pool.roster import Miner as KnownMiner
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.node import Core
@@ -26,7 +27,6 @@ from nonsuch.scenarios.pool import Broken, play
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import Ranks, World
 from nonsuch.work.presets import plain
-from nonsuch.work.puzzle import Proof
 
 SEEDS = 250
 CHUNK = 25
@@ -87,25 +87,35 @@ def _miner(world: World, name: str) -> Callable[[], Core]:
 def test_a_cheat_is_caught_and_the_answer_is_exact(kind: str, conditions: Conditions) -> None:
     puzzle = plain(b"a world of its own ")
     ranks = [puzzle.rank(puzzle.digest(nonce)) for nonce in range(20_001)]
+    exact = min(range(20_001), key=ranks.__getitem__)
     for seed in range(5):
         world = World(seed, conditions, ranks=RANKS)
-        settings = PoolSettings(audit_fraction=1.0)
-        world.add("pool", lambda w=world: Pool(settings, _lots(w)), listens=True, hash_rate=500)
-        for name in ("honest-1", "honest-2"):
-            world.add(name, _miner(world, name), hash_rate=1000, dials="pool")
-
-        def cheat(w: World = world) -> Core:
-            return Cheat(Miner(Hello("miner", name=kind, rate=1000.0), _lots(w)), kind, _lots(w))
-
-        world.add(kind, cheat, hash_rate=1000, dials="pool")
-        submit = Submit("job", PuzzleForm.of(puzzle), 0, 20_000)
-        client = Client(Hello("client"), submit, random.Random(seed), patient=True)
-        world.add("client", lambda c=client: c, dials="pool")
-        assert world.run_until(lambda c=client: c.answer is not None, 300)
+        client = _people(world, kind, Submit("job", PuzzleForm.of(puzzle), 0, 20_000))
+        assert world.run_until(partial(_is_answered, client), 300)
         assert client.answer is not None
-        assert client.answer.nonce == min(range(20_001), key=ranks.__getitem__)
+        assert client.answer.nonce == exact
         accused = {told.fact.miner for told in world.facts if isinstance(told.fact, facts.Cheated)}
         assert accused == {kind}
+
+
+def _people(world: World, kind: str, submit: Submit) -> Client:
+    """A pool that scans everything again, two honest miners, a liar and a client."""
+    settings = PoolSettings(audit_fraction=1.0)
+    world.add("pool", lambda: Pool(settings, _lots(world)), listens=True, hash_rate=500)
+    for name in ("honest-1", "honest-2"):
+        world.add(name, _miner(world, name), hash_rate=1000, dials="pool")
+
+    def cheat() -> Core:
+        return Cheat(_miner(world, kind)(), kind, _lots(world))
+
+    world.add(kind, cheat, hash_rate=1000, dials="pool")
+    client = Client(Hello("client"), submit, _lots(world), patient=True)
+    world.add("client", lambda: client, dials="pool")
+    return client
+
+
+def _is_answered(client: Client) -> bool:
+    return client.answer is not None
 
 
 # The scenario has teeth.
@@ -157,14 +167,7 @@ def _sleep(_cheat: Cheat, result: Result) -> Result:
     return Result(result.lease, result.stop, ())
 
 
-def _see_nothing(
-    _audit: Audit, _nonces: Sequence[int], _best: Proof | None, *, blind: bool
-) -> Verdict:
-    assert not blind
-    return Verdict((), ())
-
-
-def test_a_pool_whose_audits_see_nothing_is_found_by_an_answer(
+def test_a_pool_that_audits_nobody_is_found_by_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kinds = {"sleeps": _sleep, "invents": CHEATS["invents"]}
@@ -172,7 +175,7 @@ def test_a_pool_whose_audits_see_nothing_is_found_by_an_answer(
     monkeypatch.setattr(cheats, "CHEATS", kinds)
     for seed in range(100):
         play(seed, RANKS)
-    monkeypatch.setattr(Audit, "verdict", _see_nothing)
+    monkeypatch.setattr(Results, "_audit_is_due", lambda *_: False)
     error = _first_failure(monkeypatch, Pool)
     assert isinstance(error, Broken)
     assert ", and it is " in str(error)

@@ -56,11 +56,6 @@ PROGRESS = Emit(facts.Progressed("job", 5, 990, 10.0, 1, 12))
 DONE: list[Effect] = [Close(1, "done"), Finish()]
 
 
-def not_yet(reason: str) -> pytest.MarkDecorator:
-    """What should hold and does not."""
-    return pytest.mark.xfail(reason=reason, strict=True)
-
-
 class Desk:
     """A client and its clock, with `_check` after every event."""
 
@@ -201,14 +196,12 @@ def test_an_answer_that_meets_the_target_or_says_that_none_does(nonce: int | Non
     assert desk.client.answer == Answer("job", nonce, 990, 2.0)
 
 
-@not_yet("a lowest hash always exists, and `None` is believed")
 def test_a_pool_says_that_nothing_is_the_lowest() -> None:
     desk = connected()
     desk.hears(Answer("job", None, 990, 2.0))
     assert desk.client.failure is not None
 
 
-@not_yet("the answer's job is not looked at")
 def test_the_answer_to_somebody_elses_question() -> None:
     desk = connected()
     desk.hears(Answer("another job", 17, 990, 2.0))

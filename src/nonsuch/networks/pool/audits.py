@@ -13,8 +13,8 @@ miner of a wire without evidence names its lowest nonce only; there a lower one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from nonsuch.networks.pool.job import Job
 from nonsuch.work.puzzle import Proof
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from nonsuch.networks.pool.dispatch import Quota
     from nonsuch.networks.pool.roster import Miner, Unaudited
 
-__all__ = ["AUDITS_MAX", "LOSSES_MAX", "UNAUDITED_MAX", "Audit", "AuditDesk", "Verdict"]
+__all__ = [
+    "AUDITS_MAX",
+    "LOSSES_MAX",
+    "UNAUDITED_MAX",
+    "Audit",
+    "AuditDesk",
+    "Scan",
+    "Verdict",
+]
 
 AUDITS_MAX = 4096
 """Audits that wait at once. More can only be wanted by more miners than can be suspected."""
@@ -38,16 +46,35 @@ UNAUDITED_MAX = 128
 """A miner's shards in a row without an audit: what is redone, at most, when it is caught."""
 
 
+class Scan(NamedTuple):
+    """What a result comes to: a lease was searched up to `stop`, and gave these shares.
+
+    `hit` is the nonce that ended the search because it meets the job's target, and `best` that one,
+    or else the best share; on a wire without evidence, what was said to be the lowest.
+    """
+
+    stop: int
+    shares: tuple[int, ...]
+    best: Proof | None
+    hit: int | None = None
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """All nonces that had to be named."""
+        if self.hit is None or self.hit in self.shares[-1:]:
+            return self.shares
+        return (*self.shares, self.hit)
+
+
 class Audit:
     """A shard to be scanned again."""
 
     __slots__ = (
-        "claim",
         "entry",
         "job",
         "losses",
-        "nonces",
         "quota",
+        "scan",
         "start",
         "stop",
         "suspect",
@@ -58,18 +85,16 @@ class Audit:
         job: Job,
         entry: Unaudited,
         suspect: Miner,
-        nonces: Sequence[int],
+        scan: Scan,
         quota: Quota,
-        claim: Proof | None,
     ) -> None:
         self.job = job
         self.start = entry.start
         self.stop = entry.stop
         self.entry = entry
         self.suspect = suspect
-        self.nonces = tuple(nonces)
+        self.scan = scan
         self.quota = quota
-        self.claim = claim
         self.losses = 0
 
     @property
@@ -77,15 +102,18 @@ class Audit:
         """How many nonces are to be scanned again."""
         return self.stop - self.start
 
-    def verdict(self, nonces: Sequence[int], best: Proof | None, *, blind: bool) -> Verdict:
-        """Compare with what the auditor found: `nonces` under the limit, or the best alone."""
+    def verdict(self, again: Scan, *, blind: bool) -> Verdict:
+        """Compare with what the auditor found, who is `blind` where it names the best alone."""
         if blind or not self.suspect.evidence:
-            return self._blind_verdict(best)
-        said, found = set(self.nonces), set(nonces)
+            return self._blind_verdict(again.best)
+        if again.stop < self.stop:
+            # It ended at a proof, where the suspect went on.
+            return Verdict((again.stop - 1,), ())
+        said, found = set(self.scan.named), set(again.named)
         return Verdict(tuple(sorted(found - said)), tuple(sorted(said - found)))
 
     def _blind_verdict(self, best: Proof | None) -> Verdict:
-        claim = self.claim
+        claim = self.scan.best
         if claim is None or best is None:
             return Verdict((), ())
         # Ranks alone: of equal ones, miners of that wire may name any.

@@ -149,8 +149,12 @@ class Client:
     def _objection(self, answer: messages.Answer) -> str:
         """What is wrong with an answer, as far as one client can tell."""
         wish = self._wish
-        if not isinstance(wish, messages.Submit) or answer.nonce is None:
+        if isinstance(wish, messages.Ask) or answer.job != wish.job:
+            return "it is that of another job"
+        if not isinstance(wish, messages.Submit):
             return ""
+        if answer.nonce is None:
+            return "" if wish.target is not None else "some nonce is the lowest"
         if not wish.first <= answer.nonce <= wish.last:
             return f"nonce {answer.nonce} is not of this job"
         if wish.target is None:

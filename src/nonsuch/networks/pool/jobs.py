@@ -45,7 +45,12 @@ class Jobs:
         """A new job, or one that is known already."""
         state = self._state
         opened = records.JobOpened(
-            submit.job, submit.puzzle, submit.first, submit.last, submit.target
+            submit.job,
+            submit.puzzle,
+            submit.first,
+            submit.last,
+            submit.target,
+            stays=peer.wire != LITEMINER,
         )
         known = self._known(submit.job)
         if known is not None and known != opened:
@@ -111,7 +116,7 @@ class Jobs:
             if job is None:
                 continue
             job.watchers.pop(peer.number, None)
-            if job.owner == peer.number and peer.wire == LITEMINER:
+            if job.owner == peer.number and not job.opened.stays:
                 self._end(job, "its client left, and has no way to come back for it", now)
 
     def _refusal(self, peer: Peer, job: str, reason: str) -> RequestRefused:
@@ -139,16 +144,22 @@ class Jobs:
         closed = job.closed(now)
         state.close_job(job.id, closed)
         state.counts["finished"] += 1
-        finished = state.finished[job.id] = Finished(closed)
+        finished = self._keep(closed)
         for watcher in job.watchers:
             state.send(watcher, finished.status)
             state.send(watcher, finished.answer)
         state.emit(facts.JobFinished(job.id, closed.nonce, closed.hashes, closed.seconds))
         self._retire(job)
+
+    def _keep(self, closed: records.JobClosed) -> Finished:
+        """An answer for whoever comes back; the oldest one makes room for it."""
+        state = self._state
+        finished = state.finished[closed.opened.job] = Finished(closed)
         if len(state.finished) > state.settings.finished_max:
             oldest = next(iter(state.finished))
             del state.finished[oldest]
             state.close_job(oldest, None)
+        return finished
 
     def _end(self, job: Job, reason: str, now: float) -> None:
         state = self._state
@@ -226,8 +237,11 @@ class Jobs:
         """All that an earlier life left behind."""
         state = self._state
         for closed in replay.closed.values():
-            state.finished[closed.opened.job] = Finished(closed)
+            self._keep(closed)
         for left in replay.open.values():
+            if not left.opened.stays:
+                state.close_job(left.opened.job, None)
+                continue
             job = self._made(left.opened, now, tuple(left.done))
             job.records = left.records
             state.jobs[job.id] = job

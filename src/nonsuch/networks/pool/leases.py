@@ -145,7 +145,12 @@ class Leases:
         state.own_audit = OwnAudit(self._task, audit)
         nonces = range(audit.start, audit.stop)
         state.effects.append(
-            Search(self._task, audit.job.puzzle, nonces, Shares(audit.quota.limit))
+            Search(
+                self._task,
+                audit.job.puzzle,
+                nonces,
+                Shares(audit.quota.limit, audit.job.target),
+            )
         )
 
     def _open(self, grant: Grant) -> None:
@@ -169,7 +174,7 @@ class Leases:
                 grant.start,
                 grant.stop - grant.start,
                 0 if grant.quota is None else grant.quota.bits,
-                None if grant.audit is not None else job.opened.target,
+                job.opened.target,
                 puzzle,
             ),
         )

@@ -192,7 +192,11 @@ class Miner:
         self._tasks.remove(task)
         if not task.number:
             return []
-        return [Cancel(task.number), *self._search_next(now)]
+        effects: list[Effect] = [Cancel(task.number), *self._search_next(now)]
+        if not self._tasks:
+            # Perhaps the pool thinks that it is dead.
+            effects += self._link.send(messages.Beat())
+        return effects
 
     def _on_searched(self, event: Searched, now: float) -> list[Effect]:
         if not self._tasks or self._tasks[0].number != event.task:

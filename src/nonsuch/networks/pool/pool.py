@@ -88,7 +88,7 @@ class Pool:
                 if (peer := self._state.roster.peers.get(number)) is not None:
                     self._charge(peer, cost, reason, now)
             case Searched():
-                self._results.own_audit_done(event.task, event.nonces, now)
+                self._results.own_audit_done(event, now)
             case Started():
                 self._on_started(event, now)
             case _:
@@ -187,9 +187,11 @@ class Pool:
         """Is this peer silent for too long? If not, look again when it could be."""
         state, settings, miner = self._state, self._settings, peer.miner
         late_at = peer.heard_at + settings.idle_seconds
+        if peer.role == DROPPED or self._may_be_silent(peer):
+            late_at = now + settings.idle_seconds
         if not peer.role:
             state.drop(peer, f"no hello within {settings.hello_seconds:g} s")
-        elif miner is not None and miner.grants:
+        elif miner is not None and miner.grants and not miner.gone:
             frozen_at = max(peer.heard_at, miner.busy_since) + settings.lease_seconds
             if now >= frozen_at:
                 reason = f"silent for {settings.lease_seconds:g} s with work in hand"
@@ -200,6 +202,15 @@ class Pool:
         elif now >= late_at:
             state.drop(peer, f"silent for {settings.idle_seconds:g} s")
         state.roster.look_at(peer, max(late_at, now + LOOK_AGAIN_SECONDS))
+
+    @staticmethod
+    def _may_be_silent(peer: Peer) -> bool:
+        """Who waits for an answer need not speak, nor a LiteMiner miner without work.
+
+        That the other end is there at all, the system finds out.
+        """
+        idle = peer.miner is not None and not peer.miner.evidence and not peer.miner.grants
+        return idle or bool(peer.watching)
 
     def _charge(self, peer: Peer, cost: int, reason: str, now: float) -> None:
         """An error of a peer's; when its budget is spent, it goes."""

@@ -42,13 +42,14 @@ class Life(_Record, frozen=True, tag=0):
 
 
 class JobOpened(_Record, frozen=True, tag=1):
-    """A job was accepted: search [first, last]."""
+    """A job was accepted: search [first, last]. Unless it `stays`, it ends with its client."""
 
     job: str
     puzzle: PuzzleForm
     first: int
     last: int
     target: bytes | None
+    stays: bool = True
 
 
 class ShardDone(_Record, frozen=True, tag=2):

@@ -11,32 +11,22 @@ audit that it passed go back to the queue.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
-from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Verdict
-from nonsuch.networks.pool.dispatch import quota_for
+from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Scan, Verdict
+from nonsuch.networks.pool.dispatch import Quota, quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.jobs import Jobs
 from nonsuch.networks.pool.leases import Leases
 from nonsuch.networks.pool.roster import Grant, Miner, Unaudited
 from nonsuch.networks.pool.state import State
+from nonsuch.node import Searched
 from nonsuch.work.puzzle import Proof
 from nonsuch.work.shares import FalseEvidence, check_shares, expected_shares
+from nonsuch.work.target import Target
 
 __all__ = ["Results"]
-
-
-class _Scan(NamedTuple):
-    """What a result comes to: [start, stop) was searched, and gave these shares and this best.
-
-    For a job with a target, `best` is the nonce that met it, where one did.
-    """
-
-    stop: int
-    shares: tuple[int, ...]
-    best: Proof | None
 
 
 class Results:
@@ -82,7 +72,7 @@ class Results:
         if not miner.grants:
             self._leases.refill(miner, now)
 
-    def _shard_done(self, grant: Grant, scan: _Scan, now: float) -> None:
+    def _shard_done(self, grant: Grant, scan: Scan, now: float) -> None:
         state, miner, job, shard = self._state, grant.miner, grant.job, grant.shard
         start, stop = grant.start, min(scan.stop, shard.stop)
         for rival in job.book.finish(grant.number, stop):
@@ -97,7 +87,7 @@ class Results:
             if self._audit_is_due(miner):
                 entry.waits = True
                 quota = grant.quota or quota_for(scan.stop - start)
-                state.desk.add(Audit(job, entry, miner, scan.shares, quota, scan.best))
+                state.desk.add(Audit(job, entry, miner, scan, quota))
             else:
                 self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
@@ -121,50 +111,61 @@ class Results:
         chosen = state.lots.random() < fraction
         return chosen or miner.drift.suspicious or len(miner.unaudited) >= UNAUDITED_MAX
 
-    def own_audit_done(self, task: int, nonces: tuple[int, ...], now: float) -> None:
+    def own_audit_done(self, event: Searched, now: float) -> None:
         """The pool's own search has ended."""
         state = self._state
-        if state.own_audit is None or state.own_audit.task != task:
+        if state.own_audit is None or state.own_audit.task != event.task:
             return
         audit, state.own_audit = state.own_audit.audit, None
-        best = check_shares(audit.job.puzzle, nonces, audit.start, audit.stop, audit.quota.limit)
-        self._settle(audit, audit.verdict(nonces, best, blind=False), None, best, now)
+        result = messages.Result(0, event.stop, event.nonces)
+        scan = _read(audit.job, audit.quota, result, audit.start, audit.stop)
+        self._settle(audit, scan, None, now)
         self._leases.serve_idle(now)
 
-    def _audited(self, grant: Grant, audit: Audit, scan: _Scan, now: float) -> None:
+    def _audited(self, grant: Grant, audit: Audit, scan: Scan, now: float) -> None:
         """An auditor is back."""
-        if scan.stop < audit.stop:
+        if scan.stop < audit.stop and scan.hit is None:
             self._state.desk.put_back(audit)
-            return
-        verdict = audit.verdict(scan.shares, scan.best, blind=not grant.miner.evidence)
-        self._settle(audit, verdict, grant.miner, scan.best, now)
+        else:
+            self._settle(audit, scan, grant.miner, now)
 
-    def _settle(
-        self, audit: Audit, verdict: Verdict, auditor: Miner | None, best: Proof | None, now: float
-    ) -> None:
+    def _settle(self, audit: Audit, scan: Scan, auditor: Miner | None, now: float) -> None:
         """Somebody left something out, or nobody did."""
-        state, job, suspect = self._state, audit.job, audit.suspect
-        job.audits -= 1
-        if best is not None:
-            self._jobs.offer(job, best)
+        blind = auditor is not None and not auditor.evidence
+        verdict = audit.verdict(scan, blind=blind)
+        if scan.best is not None:
+            self._jobs.offer(audit.job, scan.best)
         if verdict.auditor_missed and auditor is not None:
+            if not verdict.suspect_missed:
+                # What such an auditor did not find says nothing for the suspect.
+                self._state.desk.put_back(audit)
             missed = len(verdict.auditor_missed)
             self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
+            if not verdict.suspect_missed:
+                return
+        audit.job.audits -= 1
         if verdict.suspect_missed:
-            missed = len(verdict.suspect_missed)
-            if not verdict.auditor_missed and _vouch(suspect, audit.entry, alone=True):
-                # What the auditor scanned stays done.
-                self._persist_done(job, audit.start, audit.stop)
-            said = f"{missed} of {missed + len(audit.nonces)} shares"
-            self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
-        elif not verdict.auditor_missed:
-            state.counts["audits"] += 1
-            if _vouch(suspect, audit.entry, alone=False):
-                self._persist_done(job, audit.start, audit.stop)
-            suspect.drift.clear()
-            who = "the pool" if auditor is None else auditor.name
-            state.emit(facts.AuditPassed(suspect.name, who, audit.start, audit.stop))
-        self._jobs.complete_if_done(job, now)
+            self._convict(audit, verdict, now)
+        else:
+            self._acquit(audit, auditor)
+        self._jobs.complete_if_done(audit.job, now)
+
+    def _convict(self, audit: Audit, verdict: Verdict, now: float) -> None:
+        suspect, missed = audit.suspect, len(verdict.suspect_missed)
+        if not verdict.auditor_missed and _vouch(suspect, audit.entry, alone=True):
+            # What the auditor scanned stays done.
+            self._persist_done(audit.job, audit.start, audit.stop)
+        said = f"{missed} of {missed + len(audit.scan.named)} shares"
+        self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
+
+    def _acquit(self, audit: Audit, auditor: Miner | None) -> None:
+        suspect = audit.suspect
+        self._state.counts["audits"] += 1
+        if _vouch(suspect, audit.entry, alone=False):
+            self._persist_done(audit.job, audit.start, audit.stop)
+        suspect.drift.clear()
+        who = "the pool" if auditor is None else auditor.name
+        self._state.emit(facts.AuditPassed(suspect.name, who, audit.start, audit.stop))
 
     def catch(self, miner: Miner, reason: str, now: float) -> None:
         """A miner has cheated: it is out, and what nobody vouched for is searched again."""
@@ -221,32 +222,44 @@ def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> bool:
 # Can it be? Pure functions of a lease and what is said of it.
 
 
-def _believe(grant: Grant, result: messages.Result) -> _Scan:
+def _believe(grant: Grant, result: messages.Result) -> Scan:
     """Rehash what a miner says. Raises `FalseEvidence` for what cannot be."""
     if result.stop < grant.start:
         raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")
     if grant.quota is None:
         return _believe_lowest(grant, result)
-    stop = min(result.stop, grant.stop)
-    hit = _hit(grant, result.nonces, stop)
+    return _read(grant.job, grant.quota, result, grant.start, grant.stop)
+
+
+def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int) -> Scan:
+    """What a result of [start, stop) says of the shares there, and of the job's target."""
+    stop = min(result.stop, stop)
     shares = result.nonces
-    limit = grant.quota.limit
-    if hit is not None and not limit.admits(hit.rank):
+    hit = _hit(job, shares, start, stop)
+    if hit is not None and not quota.limit.admits(hit.rank):
         shares = shares[:-1]
-    best = check_shares(grant.job.puzzle, shares, grant.start, stop, limit)
-    return _Scan(stop, shares, hit or best)
+    best = check_shares(job.puzzle, shares, start, stop, quota.limit)
+    if job.target is not None:
+        _check_first(job, job.target, shares, stop)
+    return Scan(stop, shares, hit or best, None if hit is None else hit.nonce)
 
 
-def _hit(grant: Grant, nonces: tuple[int, ...], stop: int) -> Proof | None:
+def _hit(job: Job, nonces: tuple[int, ...], start: int, stop: int) -> Proof | None:
     """The nonce that ended the search because it meets the job's target, whatever the limit."""
-    target = grant.job.target
-    if target is None or grant.audit is not None or not nonces or nonces[-1] != stop - 1:
+    if job.target is None or not nonces or nonces[-1] != stop - 1 or stop <= start:
         return None
-    last = grant.job.puzzle.prove(nonces[-1])
-    return last if target.admits(last.rank) else None
+    last = job.puzzle.prove(nonces[-1])
+    return last if job.target.admits(last.rank) else None
 
 
-def _believe_lowest(grant: Grant, result: messages.Result) -> _Scan:
+def _check_first(job: Job, target: Target, shares: tuple[int, ...], stop: int) -> None:
+    """A search ends at the first nonce that meets the target."""
+    for nonce, digest in zip(shares, job.puzzle.digests(shares), strict=True):
+        if nonce != stop - 1 and target.admits(job.puzzle.rank(digest)):
+            raise FalseEvidence(f"nonce {nonce} meets the target, and the search went on")
+
+
+def _believe_lowest(grant: Grant, result: messages.Result) -> Scan:
     """A wire without evidence: one nonce. Its miners may search the end of the range as well."""
     if len(result.nonces) != 1:
         raise FalseEvidence(f"{len(result.nonces)} lowest nonces, where there is one")
@@ -257,4 +270,4 @@ def _believe_lowest(grant: Grant, result: messages.Result) -> _Scan:
     proof = puzzle.prove(nonce)
     if result.claimed not in (None, puzzle.compared(proof.digest)):
         raise FalseEvidence(f"nonce {nonce} does not hash to {result.claimed}")
-    return _Scan(grant.stop, (), proof)
+    return Scan(grant.stop, (), proof)

@@ -132,7 +132,7 @@ class Miner:
         if now <= began or not count:
             return 0.0
         measured = count / (now - began)
-        if self.results > 1 or before:
+        if before:
             measured = min(measured, before * RATE_GROWTH_MAX)
             self.rate = before + RATE_WEIGHT * (measured - before)
         else:
