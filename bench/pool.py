@@ -195,9 +195,7 @@ async def crowd() -> None:
         for peer in peers[IDLE:]:
             peer.transport.abort()
         await asyncio.sleep(2)
-        times: list[float] = []
-        for number in range(5):
-            times.append(await _reach(client, peers[:IDLE], number))
+        times = [await _reach(client, peers[:IDLE], number) for number in range(5)]
         report(f"a new job at the last of {IDLE:,} idle miners", _milliseconds(times), "≤ 150 ms")
 
 
@@ -354,14 +352,15 @@ async def restart() -> None:
         folder = Path(name)
         opened = _write_journal(folder / "pool.journal")
         times: list[float] = []
+        done = ""
         for _ in range(3):
             running = PoolProcess(folder)
             client = await connect(running.port, "client")
             status = await _ask_status(client, opened.job)
             times.append(time.perf_counter() - running.began)
+            done = f"{status.done:,} nonces done"
             running.process.kill()
             running.process.wait()
-        done = f"{status.done:,} nonces done"
         report(
             f"pool with {SHARDS_ON_DISK:,} finished shards, kill -9 to serving",
             f"{statistics.median(times):.2f} s",

@@ -80,7 +80,7 @@ def test_miners_wait_for_a_pool_that_is_not_there_yet(network: Network) -> None:
     miner = network.miner()
     miner.wait_for("connection lost")
     network.pool()
-    miner.wait_for("reconnected")
+    miner.wait_for("pool reached")
     assert answer_of(network.submit("late", SMALL)).found
     # However often it tried, it complained once.
     assert len(miner.has_seen("connection lost")) == 1
@@ -162,7 +162,7 @@ def test_without_json_the_logs_are_for_people(network: Network) -> None:
     network.pool("--journal", "off").kill()
     pool = network.start("pool", "--port", str(network.port), "--journal", "off")
     miner = network.start("miner", network.address, "--threads", "1", "--name", "Anna")
-    network.miner().wait_for("reconnected")  # So it is there.
+    network.miner().wait_for("pool reached")  # So it is there.
     assert answer_of(network.submit("people", SMALL)).found
     for process in (miner, pool):
         process.signal(signal.SIGINT)

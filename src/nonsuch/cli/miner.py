@@ -113,7 +113,7 @@ class _Display:
             seconds = sum(each.seconds for each in self._latest)
             rate = format_rate(nonces / seconds) if seconds > 0 else "…"
             self._show(f"{format_count(self._shards)} shards searched · {rate}")
-        elif isinstance(fact, facts.Reconnected):
+        elif isinstance(fact, facts.PoolReached):
             self._show(f"waiting for work of {fact.address}")
         elif isinstance(fact, facts.ConnectionLost):
             self._show("waiting for the pool")

@@ -97,7 +97,7 @@ def test_a_job_is_submitted_watched_and_answered() -> None:
     assert desk.happens(Started()) == [Dial()]
     assert desk.connects() == [
         Send(1, HELLO),
-        Emit(facts.Reconnected("pool:1", 1)),
+        Emit(facts.PoolReached("pool:1", 1)),
         Send(1, LOWEST_WISH),
     ]
     assert desk.hears(STATUS) == [PROGRESS]
@@ -128,7 +128,7 @@ def test_the_pool_is_gone_and_comes_back() -> None:
     assert desk.ticks() == [Dial()]
     assert desk.connects(2) == [
         Send(2, HELLO),
-        Emit(facts.Reconnected("pool:1", 6)),
+        Emit(facts.PoolReached("pool:1", 6)),
         Send(2, LOWEST_WISH),
     ]
     assert desk.hears(Answer("job", 17, 990, 2.0)) == []  # From a connection that is gone.

@@ -100,7 +100,7 @@ def test_a_lease_is_searched_and_answered() -> None:
     assert bench.happens(Started()) == [Dial()]
     assert bench.happens(Connected(1, "pool:1")) == [
         Send(1, HELLO),
-        Emit(facts.Reconnected("pool:1", 1)),
+        Emit(facts.PoolReached("pool:1", 1)),
     ]
     assert bench.hears(Welcome(1.0)) == []
     assert bench.hears(lease(7)) == [search(1)]
@@ -237,7 +237,7 @@ def test_a_miner_whose_pool_is_gone_forgets_its_work_and_dials_again() -> None:
     assert bench.now <= 0.1
     assert bench.happens(Connected(2, "pool:1")) == [
         Send(2, HELLO),
-        Emit(facts.Reconnected("pool:1", 1)),
+        Emit(facts.PoolReached("pool:1", 1)),
     ]
     bench.happens(Received(1, lease(9)))  # From a connection that is gone.
     assert bench.happens(Received(2, lease(9))) == [search(2)]
@@ -257,7 +257,7 @@ def test_a_miner_waits_longer_each_time_and_says_so_once() -> None:
     for number, wait in enumerate(waits):
         ceiling = min(5.0, 0.1 * 2**number)
         assert ceiling / 2 <= wait <= ceiling
-    assert bench.happens(Connected(1, "pool:1"))[1] == Emit(facts.Reconnected("pool:1", 13))
+    assert bench.happens(Connected(1, "pool:1"))[1] == Emit(facts.PoolReached("pool:1", 13))
     bench.hears(Welcome(1.0))
     assert bench.happens(Disconnected(1, "reset")) == [Emit(facts.ConnectionLost("reset"))]
     before = bench.now

@@ -23,10 +23,10 @@ __all__ = [
     "MinerJoined",
     "MinerLeft",
     "PeerDropped",
+    "PoolReached",
     "PoolRefused",
     "PoolStarting",
     "Progressed",
-    "Reconnected",
     "Reported",
     "Restored",
     "Stopped",
@@ -159,8 +159,8 @@ class PeerDropped(_Fact, frozen=True):
 # Of a miner.
 
 
-class Reconnected(_Fact, frozen=True):
-    """The connection to the pool stands, again or for the first time."""
+class PoolReached(_Fact, frozen=True):
+    """The connection to the pool stands, after so many attempts."""
 
     address: str
     attempts: int
@@ -239,7 +239,7 @@ Fact = (
     | AuditPassed
     | Cheated
     | PeerDropped
-    | Reconnected
+    | PoolReached
     | ConnectionLost
     | PoolRefused
     | Worked

@@ -38,7 +38,7 @@ class Link:
         """The connection stands: say hello."""
         self.peer = event.peer
         self.ever_connected = True
-        fact = facts.Reconnected(event.address, self._attempts)
+        fact = facts.PoolReached(event.address, self._attempts)
         self._told = False
         self._attempts = 0
         return [Send(event.peer, self._hello), Emit(fact)]
