@@ -3,7 +3,12 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# Nothing here is an assertion about time: a busy machine may take as long as it needs.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
