@@ -96,8 +96,11 @@ def submit_question(
     if core.failure is not None:
         raise LocalError(f"the pool at {place}: {core.failure}")
     if asked.signal:
-        back = "" if liteminer else f"; come back: nonsuch status {place} {wish.job} --wait"
-        errors.print(f"nonsuch: job {wish.job} goes on{back}", markup=False)
+        if liteminer:
+            errors.print("nonsuch: stopped; a LiteMiner pool forgets the job", markup=False)
+        else:
+            back = f"come back: nonsuch status {place} {wish.job} --wait"
+            errors.print(f"nonsuch: job {wish.job} goes on; {back}", markup=False)
         return EXIT_SIGNAL + asked.signal
     if core.answer is None:
         _print_job(wish, place, json=json)

@@ -58,6 +58,11 @@ def _skip(cheat: Cheat, result: Result) -> Result:
     return _with(result, tuple(kept))
 
 
+def _sleep(_cheat: Cheat, result: Result) -> Result:
+    """Search nothing, and say that there was nothing."""
+    return _with(result, ())
+
+
 def _withhold(_cheat: Cheat, result: Result) -> Result:
     """Keep a share back: perhaps the best, to be sold elsewhere."""
     return _with(result, result.nonces[1:])
@@ -87,6 +92,7 @@ def _invent(cheat: Cheat, result: Result) -> Result:
 CHEATS: Mapping[str, Edit] = MappingProxyType(
     {
         "skips": _skip,
+        "sleeps": _sleep,
         "withholds": _withhold,
         "replays": _replay,
         "borrows": _borrow,

@@ -258,8 +258,9 @@ def test_a_miner_waits_longer_each_time_and_says_so_once() -> None:
         ceiling = min(5.0, 0.1 * 2**number)
         assert ceiling / 2 <= wait <= ceiling
     assert bench.happens(Connected(1, "pool:1"))[1] == Emit(facts.PoolReached("pool:1", 13))
-    bench.hears(Welcome(1.0))
-    assert bench.happens(Disconnected(1, "reset")) == [Emit(facts.ConnectionLost("reset"))]
+    bench.hears(lease(7))
+    lost = Emit(facts.ConnectionLost("reset"))
+    assert bench.happens(Disconnected(1, "reset")) == [Cancel(1), lost]
     before = bench.now
     bench.ticks()
     assert bench.now - before <= 0.1

@@ -727,17 +727,26 @@ def test_a_result_of_somebody_elses_lease_earns_nothing() -> None:
     assert client.answers == [lowest(PUZZLE, 0, 1000)]
 
 
-def test_a_result_of_a_part_leaves_the_rest_to_be_done() -> None:
+def test_a_result_of_a_part_without_a_proof_is_a_lie() -> None:
     table = Table()
-    client, miner = table.client(), table.miner()
+    client, liar = table.client(), table.miner()
     client.says(submit(1000))
-    limit = Target.from_bits(miner.lease.share_bits)
-    result = Result(miner.lease.lease, 400, tuple(hits(PUZZLE, limit, 0, 399)))
-    miner.leases.clear()
-    miner.says(result)
-    assert miner.ranges == [(400, 1000)]
-    table.finish(miner)
+    limit = Target.from_bits(liar.lease.share_bits)
+    liar.says(Result(liar.lease.lease, 400, tuple(hits(PUZZLE, limit, 0, 399))))
+    assert cheats(table) == ["miner-2"]
+    table.finish(table.miner())
     assert client.answers == [lowest(PUZZLE, 0, 1000)]
+
+
+def test_in_a_small_shard_every_nonce_is_a_share_and_must_be_named() -> None:
+    table = Table()
+    client, liar = table.client(), table.miner()
+    client.says(submit(30))
+    liar.lies = lies_as("withholds")
+    liar.works()
+    assert cheats(table) == ["miner-2"]
+    table.finish(table.miner())
+    assert client.answers == [lowest(PUZZLE, 0, 30)]
 
 
 def test_a_client_may_wait_in_silence() -> None:
@@ -1209,6 +1218,24 @@ def test_a_cheat_is_audited_by_another() -> None:
     assert cheats(table) == ["worse"]
     table.finish(table.miner("honest"), table.miner("another"))
     assert cheats(table) == ["worse", "cheat"]
+    assert client.answers == [best]
+
+
+def test_two_cheats_keep_the_same_share_back_and_one_of_them_more() -> None:
+    best = lowest(PUZZLE, 0, 499)
+    table = Table(THOROUGH)
+    client, cheat = table.client(), table.miner("cheat")
+    client.says(submit(500))
+    kept = tuple(nonce for nonce in cheat.result().nonces if nonce != best)
+    cheat.lies = lambda result: Result(result.lease, result.stop, kept[1:])
+    cheat.works()
+    better = table.miner("better")
+    better.lies = lambda result: Result(result.lease, result.stop, kept)
+    table.passes(1.0)
+    better.works()
+    assert cheats(table) == ["cheat"]
+    assert client.answers == []  # Who is audited by a liar is not the only one to be doubted.
+    table.finish(table.miner("honest"), table.miner("another"))
     assert client.answers == [best]
 
 

@@ -122,7 +122,6 @@ class Client:
                     return self._fail(reason)
                 return [Emit(facts.PoolRefused(reason, final)), *self._link.close(reason)]
             case messages.Welcome():
-                self._link.settled()
                 return []
             case _:
                 name = type(message).__name__

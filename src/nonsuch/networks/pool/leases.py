@@ -247,9 +247,7 @@ class Leases:
         bound = OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
         if elapsed <= bound:
             return
-        slower = count / elapsed / 2
-        self._state.roster.rate += slower - miner.rate
-        miner.rate = slower
+        self._state.roster.slow_down(miner, count / elapsed / 2)
         self.take_away(miner, "overdue", f"no result for {elapsed:.0f} s")
         self.refill(miner, now)
 

@@ -44,7 +44,11 @@ class Link:
         return [Send(event.peer, self._hello), Emit(fact)]
 
     def settled(self) -> None:
-        """The pool takes part: the next failure is the first again."""
+        """The pool does what pools do: the next failure is the first again.
+
+        A welcome is not enough: whoever welcomes everybody, and then talks nonsense, must not be
+        called ten times a second.
+        """
         self._backoff.reset()
 
     def disconnected(self, why: str, now: float) -> list[Effect]:

@@ -129,7 +129,6 @@ class Miner:
                     return []
                 case messages.Welcome(beat_seconds=seconds):
                     self._beat_seconds = max(BEAT_SECONDS_MIN, min(seconds, IDLE_BEAT_SECONDS))
-                    self._link.settled()
                     return []
                 case messages.Refused(reason=reason, final=final):
                     return self._on_refused(reason, final=final)

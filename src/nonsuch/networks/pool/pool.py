@@ -262,6 +262,7 @@ class Pool:
         if not miner.grants:
             # Back from the dead, or from a lost message: it may have work again.
             self._leases.refill(miner, now)
+        self._leases.serve_idle(now)
 
     def _miner_left(self, miner: Miner, why: str, now: float) -> None:
         leases = len(miner.grants)

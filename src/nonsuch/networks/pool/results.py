@@ -24,7 +24,7 @@ from nonsuch.networks.pool.state import State
 from nonsuch.node import Searched
 from nonsuch.work.puzzle import Proof
 from nonsuch.work.shares import FalseEvidence, check_shares, expected_shares
-from nonsuch.work.target import Target
+from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
 
@@ -49,7 +49,7 @@ class Results:
             self.catch(miner, str(error), now)
             return
         count = scan.stop - grant.start
-        self._state.roster.rate += miner.returned(count, grant.granted_at, now)
+        self._state.roster.returned(miner, count, grant.granted_at, now)
         quota = grant.quota
         if quota is not None:
             whole = scan.stop == grant.stop
@@ -145,15 +145,15 @@ class Results:
                 return
         audit.job.audits -= 1
         if verdict.suspect_missed:
-            self._convict(audit, verdict, now)
+            self._convict(audit, verdict, auditor, now)
         else:
             self._acquit(audit, auditor)
         self._jobs.complete_if_done(audit.job, now)
 
-    def _convict(self, audit: Audit, verdict: Verdict, now: float) -> None:
+    def _convict(self, audit: Audit, verdict: Verdict, auditor: Miner | None, now: float) -> None:
         suspect, missed = audit.suspect, len(verdict.suspect_missed)
-        if not verdict.auditor_missed and _vouch(suspect, audit.entry, alone=True):
-            # What the auditor scanned stays done.
+        if auditor is None and _vouch(suspect, audit.entry, alone=True):
+            # What the pool has scanned itself stays done; another auditor may lie as well.
             self._persist_done(audit.job, audit.start, audit.stop)
         said = f"{missed} of {missed + len(audit.scan.named)} shares"
         self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
@@ -233,12 +233,16 @@ def _believe(grant: Grant, result: messages.Result) -> Scan:
 
 def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int) -> Scan:
     """What a result of [start, stop) says of the shares there, and of the job's target."""
-    stop = min(result.stop, stop)
+    whole, stop = stop, min(result.stop, stop)
     shares = result.nonces
     hit = _hit(job, shares, start, stop)
+    if hit is None and stop < whole:
+        raise FalseEvidence(f"a result that ends at {stop} and not at {whole}, without a proof")
     if hit is not None and not quota.limit.admits(hit.rank):
         shares = shares[:-1]
     best = check_shares(job.puzzle, shares, start, stop, quota.limit)
+    if quota.limit.value == TARGET_MAX and len(shares) < stop - start:
+        raise FalseEvidence(f"{len(shares)} shares of {stop - start} nonces, which all are shares")
     if job.target is not None:
         _check_first(job, job.target, shares, stop)
     return Scan(stop, shares, hit or best, None if hit is None else hit.nonce)

@@ -122,22 +122,25 @@ class Miner:
         """Whether its wire has words for the job."""
         return self.evidence or job.liteminer_data is not None
 
-    def returned(self, count: int, granted_at: float, now: float) -> float:
-        """A shard of `count` nonces came back: follow the rate. Returns its change."""
+    @property
+    def shown_rate(self) -> float:
+        """Its rate, once it has shown one; what it only says of itself is for its first shard."""
+        return self.rate if self.results else 0.0
+
+    def returned(self, count: int, granted_at: float, now: float) -> None:
+        """A shard of `count` nonces came back: follow the rate."""
         began = max(granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
         self.hashes = 0
-        before = self.rate
         if now <= began or not count:
-            return 0.0
+            return
         measured = count / (now - began)
-        if before:
-            measured = min(measured, before * RATE_GROWTH_MAX)
-            self.rate = before + RATE_WEIGHT * (measured - before)
+        if self.rate:
+            measured = min(measured, self.rate * RATE_GROWTH_MAX)
+            self.rate += RATE_WEIGHT * (measured - self.rate)
         else:
             self.rate = measured
-        return self.rate - before
 
     def remaining_seconds(self, grant: Grant, now: float) -> float:
         """When this grant of its own should come back; as long again where it is overdue."""
@@ -200,7 +203,6 @@ class Roster:
         """A peer has said that it is a miner."""
         peer.miner = miner
         self.miners[miner.peer] = miner
-        self.rate += miner.rate
         self.evident += miner.evidence
 
     def remove(self, number: int) -> Peer | None:
@@ -214,10 +216,22 @@ class Roster:
         """A miner takes no further part, whether or not its connection stands."""
         if self.miners.pop(miner.peer, None) is not None:
             self.idle.pop(miner.peer, None)
-            self.rate = max(0.0, self.rate - miner.rate)
+            self.rate = max(0.0, self.rate - miner.shown_rate)
             self.evident -= miner.evidence
             if not self.miners:
                 self.rate = 0.0  # Sums of floats drift; an empty roster is a good moment.
+
+    def returned(self, miner: Miner, count: int, granted_at: float, now: float) -> None:
+        """A shard came back: the rate of this miner, and of all, follows."""
+        before = miner.shown_rate
+        miner.returned(count, granted_at, now)
+        self.rate += miner.shown_rate - before
+
+    def slow_down(self, miner: Miner, rate: float) -> None:
+        """A miner turns out to be no faster than this."""
+        before = miner.shown_rate
+        miner.rate = rate
+        self.rate += miner.shown_rate - before
 
     def has_other(self, miner: Miner, *, evidence: bool) -> bool:
         """Whether somebody else is there who could scan this miner's shard again."""
