@@ -132,10 +132,8 @@ class Dispatcher:
         count = int(min(wanted, max(part, rate * TAIL_SECONDS), COUNT_MAX))
         return _rounded(max(1, count))
 
-    def may_hold_two(self, miner: Miner, job: Job, count: int) -> bool:
-        """Whether a lease of `count` nonces may be given to this miner, which is still busy."""
-        if not miner.results:
-            return False  # It has shown nothing yet, and may be slow.
+    def is_plenty(self, job: Job, count: int) -> bool:
+        """Whether a lease of `count` nonces may be given to a miner that is still busy."""
         if self._settings.shard_nonces is not None:
             return job.book.free > PLENTY * count * len(self._roster.miners)
         return job.book.free > PLENTY * self._settings.shard_seconds * self._roster.rate

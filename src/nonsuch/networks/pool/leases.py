@@ -25,6 +25,9 @@ __all__ = ["WAKE_SECONDS", "Leases"]
 WAKE_SECONDS = 0.5
 """How often watchers hear of their jobs, and idle miners are held against slow ones."""
 
+SERVED_AT_ONCE = 500
+"""Idle miners that get work in one event: their leases travel while the next ones are cut."""
+
 COPIES_A_ROUND = 64
 """How many idle miners are given copies at once."""
 
@@ -51,12 +54,15 @@ class Leases:
             self._hand_over(state.own_audit, now)
         if state.desk:
             self._audit_here()
-        if not state.roster.idle:
-            return
+        state.serve_at = None
+        given = 0
         for miner in list(state.roster.idle.values()):
             if not state.dispatcher.has_work and not state.desk:
                 break
-            self.refill(miner, now)
+            if given >= SERVED_AT_ONCE:
+                state.serve_at = now
+                break
+            given += self.refill(miner, now)
         if state.roster.idle and state.grants:
             state.wake(now + WAKE_SECONDS)
 
@@ -67,28 +73,32 @@ class Leases:
             if not self._copy(miner, now):
                 return
 
-    def refill(self, miner: Miner, now: float) -> None:
-        """Give the miner work until it has enough; without any, it is idle."""
+    def refill(self, miner: Miner, now: float) -> bool:
+        """Give the miner work until it has enough; without any, it is idle. Whether it has some."""
         roster = self._state.roster
         if miner.gone or miner.draining:
-            return
+            return False
         while len(miner.grants) < miner.leases_max and self._grant(miner, now):
             pass
-        if miner.grants or self._copy(miner, now):
+        busy = bool(miner.grants) or self._copy(miner, now)
+        if busy:
             roster.idle.pop(miner.peer, None)
         else:
             roster.idle[miner.peer] = miner
+        return busy
 
     def _grant(self, miner: Miner, now: float) -> bool:
         state = self._state
         if state.desk and (audit := state.desk.take_for(miner)) is not None:
             self._grant_audit(audit, miner, now)
             return True
+        if miner.grants and not miner.results:
+            return False  # It has shown nothing yet, and may be slow.
         job = state.dispatcher.next_job(miner)
         if job is None:
             return False
         count = state.dispatcher.shard_nonces(job, miner)
-        if miner.grants and not state.dispatcher.may_hold_two(miner, job, count):
+        if miner.grants and not state.dispatcher.is_plenty(job, count):
             state.dispatcher.offer(job)
             return False
         state.number += 1

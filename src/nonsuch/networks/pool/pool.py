@@ -97,10 +97,9 @@ class Pool:
 
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
-        look_at, wake_at = self._state.roster.next_look_at, self._state.wake_at
-        if look_at is None or wake_at is None:
-            return wake_at if look_at is None else look_at
-        return min(look_at, wake_at)
+        state = self._state
+        times = (state.roster.next_look_at, state.wake_at, state.serve_at)
+        return min((when for when in times if when is not None), default=None)
 
     def _on_started(self, event: Started, now: float) -> None:
         replay = records.Replay(event.records)

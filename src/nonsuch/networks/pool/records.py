@@ -92,13 +92,20 @@ Record = Life | JobOpened | ShardDone | ShardVoided | JobSnapshot | JobClosed
 class OpenJob:
     """What the records of a job that is not closed add up to."""
 
-    __slots__ = ("done", "nonces", "opened", "records")
+    __slots__ = ("done", "nonces", "opened", "records", "shards")
 
     def __init__(self, opened: JobOpened, done: RangeSet, nonce: int | None) -> None:
         self.opened = opened
         self.done = done
         self.nonces = [] if nonce is None else [nonce]
         self.records = 0
+        self.shards: list[tuple[int, int]] = []
+
+    def settle(self) -> None:
+        """Enter the shards that were read, in ascending order: that is much the cheapest."""
+        for start, stop in sorted(self.shards):
+            self.done.add(start, stop)
+        self.shards.clear()
 
 
 class Replay:
@@ -112,15 +119,18 @@ class Replay:
         for record in records:
             self.count += 1
             self._read(record)
+        for left in self.open.values():
+            left.settle()
 
     def _read(self, record: object) -> None:
         match record:
             case ShardDone(job, start, count, nonce) if job in self.open:
                 state = self.open[job]
-                state.done.add(start, start + count)
+                state.shards.append((start, start + count))
                 state.nonces += [] if nonce is None else [nonce]
                 state.records += 1
             case ShardVoided(job, start, count) if job in self.open:
+                self.open[job].settle()
                 self.open[job].done.remove(start, start + count)
                 self.open[job].records += 1
             case JobOpened():

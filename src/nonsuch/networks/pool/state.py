@@ -61,6 +61,7 @@ class State:
         self.number = 0
         self.began = 0.0
         self.wake_at: float | None = None
+        self.serve_at: float | None = None
         self.counts: Counter[str] = Counter()
         self.requeues: Counter[str] = Counter()
         self.effects: list[Effect] = []
