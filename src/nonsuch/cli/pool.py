@@ -31,6 +31,9 @@ from nonsuch.networks.pool.wire import PoolWire
 __all__ = ["pool"]
 
 LINE_SECONDS = 1.0
+AUDIT_THREADS = 1
+"""What a pool has no miner to audit, it scans itself; the machine's miners need the rest."""
+
 SESSION_BYTES = 8
 _DEFAULTS = PoolSettings()
 _QUIET = frozenset({facts.AuditPassed})
@@ -149,7 +152,14 @@ def pool(
     display = _Display(core, log, Place(host, metrics) if metrics is not None else None)
     log(facts.PoolStarting("off" if kept is None else str(kept.path)))
     run(
-        lambda: Node(core, listeners=listeners, journal=kept, observe=log, ready=display.ready),
+        lambda: Node(
+            core,
+            listeners=listeners,
+            journal=kept,
+            threads=AUDIT_THREADS,
+            observe=log,
+            ready=display.ready,
+        ),
         display.beside,
     )
     log(facts.Stopped())

@@ -87,8 +87,8 @@ def _print_pool(place: Place, now: PoolStatistics) -> None:
     lost = ", ".join(f"{count} {cause}" for cause, count in sorted(now.requeues.items()))
     output.print(f"lost     {lost or 'nothing'}")
     output.print(
-        f"audits   {now.audits_passed} passed, {now.audits_waiting} waiting,"
-        f" {now.cheats} cheats caught"
+        f"audits   {now.audits_passed} passed, {now.audits_failed} failed,"
+        f" {now.audits_waiting} waiting; {now.cheats} cheats caught"
     )
     if now.jobs_described:
         output.print(_jobs_table(now))

@@ -41,6 +41,7 @@ _COUNTERS = {
     "late_results": "Results of leases that were not open any more",
     "copies": "Shards given to a second miner because the first was slow",
     "audits_passed": "Shards scanned again without a finding",
+    "audits_failed": "Shards scanned again in which something had been left out",
     "cheats": "Miners caught cheating",
     "errors": "Errors of peers",
     "dropped": "Connections ended by the pool",

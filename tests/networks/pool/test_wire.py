@@ -399,7 +399,7 @@ def test_the_longest_report_fits() -> None:
         *(name, 1.0, 1, 1, 1, 1e100, 1, 1),
         *counts[:7],
         {"cheated": 10**9},
-        *counts[:5],
+        *counts[:6],
         jobs_described=(job,) * 100,
         miners_described=(miner,) * 100,
     )

@@ -129,7 +129,8 @@ class Job:
         """What its watchers are told."""
         return Status(
             job=self.id,
-            done=min(self.total, hashes, COUNT_MAX),
+            # While it runs something is left, be it an audit.
+            done=min(self.total - 1, hashes, COUNT_MAX),
             total=min(self.total, COUNT_MAX),
             rate=self.rate,
             miners=miners,

@@ -299,6 +299,7 @@ class Pool:
             copies=counts["copies"],
             requeues=dict(state.requeues),
             audits_passed=counts["audits"],
+            audits_failed=counts["audits failed"],
             audits_waiting=len(state.desk) + (state.own_audit is not None),
             cheats=counts["cheats"],
             errors=counts["errors"],

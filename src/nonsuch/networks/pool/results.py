@@ -151,6 +151,7 @@ class Results:
         self._jobs.complete_if_done(audit.job, now)
 
     def _convict(self, audit: Audit, verdict: Verdict, auditor: Miner | None, now: float) -> None:
+        self._state.counts["audits failed"] += 1
         suspect, missed = audit.suspect, len(verdict.suspect_missed)
         if auditor is None and _vouch(suspect, audit.entry, alone=True):
             # What the pool has scanned itself stays done; another auditor may lie as well.

@@ -61,6 +61,7 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     copies: int
     requeues: dict[str, int]
     audits_passed: int
+    audits_failed: int
     audits_waiting: int
     cheats: int
     errors: int
