@@ -1,6 +1,6 @@
 """Feed the gob decoder of the pool's wire streams that are almost valid.
 
-    python fuzz/gob.py --seconds 10 --seed 1
+    python -m fuzz.gob --seconds 10 --seed 1
 
 What must hold: any bytes in any segmentation give messages, a wait for more, or
 RemoteProtocolError, never anything else. And the segmentation must not matter to which of them.
@@ -9,14 +9,12 @@ Where it does not hold, the input is printed in hex and the exit code is 1.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
-import traceback
 import zlib
 from collections.abc import Iterable, Iterator
 from random import Random
 
+from fuzz.mutation import mutate, run
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool.gob import MESSAGE_BYTES_MAX, Decoder, Encoder, Message
 
@@ -82,7 +80,7 @@ def inputs(seed: int) -> Iterator[bytes]:
     while True:
         stream = bytearray(OTHER_STRUCT if random.random() < 0.3 else valid_stream(random))
         for _ in range(random.randrange(6)):
-            mutate(stream, random)
+            mutate(stream, random, EDGES)
         yield bytes(stream[:INPUT_BYTES_MAX])
 
 
@@ -98,50 +96,5 @@ def any_message(random: Random) -> Message:
     return Message(random.randint(-2, 9), text, lower, upper, processed, digest, nonce)
 
 
-def mutate(stream: bytearray, random: Random) -> None:
-    """Change one place, or repeat, drop or move one piece."""
-    at = random.randrange(len(stream) + 1)
-    piece = stream[at : at + random.randint(1, 24)]
-    match random.randrange(7):
-        case 0:
-            stream[at : at + 1] = bytes((random.randrange(256),))
-        case 1:
-            stream[at : at + 1] = bytes((random.choice(EDGES),))
-        case 2:
-            stream[at:at] = random.randbytes(random.randint(1, 9))
-        case 3:
-            del stream[at : at + len(piece)]
-        case 4:
-            stream[at:at] = piece
-        case 5:
-            elsewhere = random.randrange(len(stream) + 1)
-            stream[elsewhere : elsewhere + len(piece)] = piece
-        case _:
-            # One more or one less: a length, a count or an id that is just wrong.
-            step = random.choice((1, 255))
-            stream[at : at + 1] = bytes((byte + step) % 256 for byte in stream[at : at + 1])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="fuzz the gob decoder of the pool's wire")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    seconds: float = arguments.seconds
-    seed: int = arguments.seed
-    end = time.monotonic() + seconds
-    for count, data in enumerate(inputs(seed), start=1):
-        try:
-            fuzz_one(data)
-        except Exception:  # noqa: BLE001 - whatever it is, it is the finding
-            traceback.print_exc()
-            print(f"seed {seed}: input {count} failed: {data.hex()}")
-            return 1
-        if time.monotonic() >= end:
-            print(f"seed {seed}: {count} inputs, none failed")
-            break
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("the gob decoder of the pool's wire", fuzz_one, inputs))

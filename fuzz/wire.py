@@ -1,6 +1,6 @@
 """Feed the pool's own wire streams that are almost valid.
 
-    python fuzz/wire.py --seconds 10 --seed 1
+    python -m fuzz.wire --seconds 10 --seed 1
 
 What must hold, at both ends: any bytes in any segmentation give messages, a wait for more, or
 RemoteProtocolError, never anything else. And the segmentation must not matter to which of them, and
@@ -10,16 +10,14 @@ Where it does not hold, the input is printed in hex and the exit code is 1.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
-import traceback
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 import msgspec
 
+from fuzz.mutation import mutate, run
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.networks.pool.messages import (
     Answer,
@@ -45,6 +43,9 @@ from nonsuch.networks.pool.wire import FRAME_BYTES_MAX, HELLO_BYTES_MAX, LENGTH_
 
 INPUT_BYTES_MAX = 4096
 """Longer streams are cut: the decoder's states are reached by short ones, and more of them."""
+
+PIECES = (b"\x91" * 3000, b"\xdd\xff\xff\xff\xff", b"\x81\xa1a")
+"""A deep nest, an array of more than there is, and a map."""
 
 EDGES = (0x00, 0x7F, 0x80, 0x90, 0xC0, 0xC1, 0xC4, 0xC6, 0xCA, 0xCB, 0xCF, 0xD3, 0xD9, 0xDD, 0xFF)
 """Bytes at which MessagePack changes its mind."""
@@ -199,56 +200,8 @@ MAKERS: list[Callable[[Random], Message]] = [
 
 def mutate_often(stream: bytearray, random: Random) -> None:
     for _ in range(random.randrange(5)):
-        mutate(stream, random)
-
-
-def mutate(stream: bytearray, random: Random) -> None:
-    """Change one place, or repeat, drop or move one piece."""
-    at = random.randrange(len(stream) + 1)
-    piece = stream[at : at + random.randint(1, 24)]
-    match random.randrange(8):
-        case 0:
-            stream[at : at + 1] = bytes((random.randrange(256),))
-        case 1:
-            stream[at : at + 1] = bytes((random.choice(EDGES),))
-        case 2:
-            stream[at:at] = random.randbytes(random.randint(1, 9))
-        case 3:
-            del stream[at : at + len(piece)]
-        case 4:
-            stream[at:at] = piece
-        case 5:
-            elsewhere = random.randrange(len(stream) + 1)
-            stream[elsewhere : elsewhere + len(piece)] = piece
-        case 6:
-            # A deep nest, or an array of more than there is.
-            stream[at:at] = random.choice((b"\x91" * 3000, b"\xdd\xff\xff\xff\xff", b"\x81\xa1a"))
-        case _:
-            # One more or one less: a length or a count that is just wrong.
-            step = random.choice((1, 255))
-            stream[at : at + 1] = bytes((byte + step) % 256 for byte in stream[at : at + 1])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="fuzz the pool's own wire")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    seconds: float = arguments.seconds
-    seed: int = arguments.seed
-    end = time.monotonic() + seconds
-    for count, data in enumerate(inputs(seed), start=1):
-        try:
-            fuzz_one(data)
-        except Exception:  # noqa: BLE001 - whatever it is, it is the finding
-            traceback.print_exc()
-            print(f"seed {seed}: input {count} failed: {data.hex()}")
-            return 1
-        if time.monotonic() >= end:
-            print(f"seed {seed}: {count} inputs, none failed")
-            break
-    return 0
+        mutate(stream, random, EDGES, PIECES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("the pool's own wire", fuzz_one, inputs))

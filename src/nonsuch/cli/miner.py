@@ -17,7 +17,7 @@ from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, Access, parse_address
 from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.logs import Logger, fact_logger
-from nonsuch.cli.terminal import errors, format_count, format_rate
+from nonsuch.cli.terminal import format_count, format_rate, live_line
 from nonsuch.live.driver import Node
 from nonsuch.live.run import run
 from nonsuch.networks.pool import facts
@@ -58,7 +58,8 @@ def miner(
     check_threads(threads)
     place = parse_address(pool, "POOL")
     access = Access.found(token_file, tls=tls, authority=tls_ca)
-    with errors.status("measuring this machine"):
+    with live_line() as show:
+        show("measuring this machine")
         rate = _rate(threads or default_threads())
     hello = Hello(
         "miner",
@@ -72,8 +73,9 @@ def miner(
     core = Miner(hello, random.Random(secrets.randbits(64)))
     wire = LiteMinerMinerWire if liteminer else lambda: PoolWire(accepts_puzzles=True)
     address = access.address(place, wire)
-    with errors.status(f"connecting to {place}") as status:
-        display = _Display(log, lambda text: status.update(text))
+    with live_line() as show:
+        show(f"connecting to {place}")
+        display = _Display(log, show)
         run(lambda: Node(core, dial=address, threads=threads, observe=display))
     log(facts.Stopped())
     if core.failure is not None:

@@ -56,8 +56,6 @@ def cancel(
     place = parse_address(pool, "POOL")
     access = Access.found(token_file, tls=tls, authority=tls_ca)
     asked = ask_pool(Withdraw(job), place, access, stays=True)
-    if asked.core.failure is not None:
-        raise LocalError(f"the pool at {place}: {asked.core.failure}")
     if asked.signal:
         return EXIT_SIGNAL + asked.signal
     output.print(f"withdrawn {job}", markup=False)
@@ -66,8 +64,6 @@ def cancel(
 
 def _pool_status(place: Place, access: Access, *, json: bool) -> int:
     asked = ask_pool(Ask(), place, access, stays=False)
-    if asked.core.failure is not None:
-        raise LocalError(f"the pool at {place}: {asked.core.failure}")
     if not asked.report:
         return EXIT_SIGNAL + asked.signal
     if json:
@@ -128,8 +124,6 @@ class _JobReport(msgspec.Struct):
 
 def _job_status(place: Place, access: Access, job: str, *, wait: bool, json: bool) -> int:
     asked = ask_pool(Watch(job), place, access, stays=wait)
-    if asked.core.failure is not None:
-        raise LocalError(f"the pool at {place}: {asked.core.failure}")
     latest = asked.progress
     if latest is None or (wait and asked.core.answer is None):
         errors.print(f"nonsuch: job {job} goes on", markup=False)

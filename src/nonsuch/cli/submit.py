@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from nonsuch import First, LocalError, Proof, Target
+from nonsuch import First, LocalError, Proof
 from nonsuch.cli import options
 from nonsuch.cli.access import Access, Place, parse_address
 from nonsuch.cli.inputs import chosen_target, read_message, read_question
@@ -28,7 +28,14 @@ from nonsuch.live.tcp import Wire
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.client import Client, Wish
 from nonsuch.networks.pool.liteminer import LiteMinerClientWire
-from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit
+from nonsuch.networks.pool.messages import (
+    Answer,
+    Hello,
+    PuzzleForm,
+    Submit,
+    target_bytes,
+    target_of,
+)
 from nonsuch.networks.pool.wire import PoolWire
 from nonsuch.search.solve import Question
 from nonsuch.work.presets import liteminer as liteminer_puzzle
@@ -92,9 +99,6 @@ def submit_question(
     if liteminer:
         _check_liteminer(question, detach=detach)
     asked = ask_pool(wish, place, access, stays=not detach, liteminer=liteminer)
-    core = asked.core
-    if core.failure is not None:
-        raise LocalError(f"the pool at {place}: {core.failure}")
     if asked.signal:
         if liteminer:
             errors.print("nonsuch: stopped; a LiteMiner pool forgets the job", markup=False)
@@ -102,10 +106,10 @@ def submit_question(
             back = f"come back: nonsuch status {place} {wish.job} --wait"
             errors.print(f"nonsuch: job {wish.job} goes on; {back}", markup=False)
         return EXIT_SIGNAL + asked.signal
-    if core.answer is None:
+    if asked.core.answer is None:
         _print_job(wish, place, json=json)
         return 0
-    report = _report(question, core)
+    report = _report(question, asked.core.answer)
     if json:
         output.print(msgspec.json.encode(report).decode(), markup=False)
     else:
@@ -140,7 +144,7 @@ class Asked:
 def ask_pool(
     wish: Wish, place: Place, access: Access, *, stays: bool, liteminer: bool = False
 ) -> Asked:
-    """One wish to a pool, shown while it lasts."""
+    """One wish to a pool, shown while it lasts. Raises `LocalError` where it cannot be had."""
     hello = Hello("client", token=access.token)
     core = Client(hello, wish, random.Random(secrets.randbits(64)), stays=stays)
     wire: Callable[[], Wire] = (
@@ -156,6 +160,8 @@ def ask_pool(
                 show(fact)
 
         asked.signal = run(lambda: Node(core, dial=address, observe=observe))
+    if core.failure is not None:
+        raise LocalError(f"the pool at {place}: {core.failure}")
     return asked
 
 
@@ -163,12 +169,12 @@ def _expected_work(wish: Wish) -> int | None:
     """Hashes until a target is met, on average; None where the whole range is searched."""
     if not isinstance(wish, Submit) or wish.target is None:
         return None
-    return Target(int.from_bytes(wish.target, "big")).work
+    return target_of(wish.target).work
 
 
 def _submit(question: Question) -> Submit:
     puzzle, nonces, goal = question
-    target = goal.target.value.to_bytes(32, "big") if isinstance(goal, First) else None
+    target = target_bytes(goal.target) if isinstance(goal, First) else None
     form = PuzzleForm.of(puzzle)
     job = secrets.token_hex(JOB_BYTES)
     return Submit(job, form, nonces.start, nonces.stop - 1, target)
@@ -204,9 +210,7 @@ class _Report(msgspec.Struct):
     seconds: float
 
 
-def _report(question: Question, core: Client) -> _Report:
-    answer = core.answer
-    assert answer is not None
+def _report(question: Question, answer: Answer) -> _Report:
     proof: Proof | None = None
     if answer.nonce is not None:
         proof = question.puzzle.prove(answer.nonce)

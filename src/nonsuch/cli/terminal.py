@@ -71,20 +71,8 @@ def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]
     `expected` is the work a first-below-target search takes on average; None where the whole range
     will be searched.
     """
-    if not errors.is_terminal:
-        yield _QuietLines(expected)
-        return
-    columns = BarColumn(bar_width=24), TextColumn("{task.description}")
-    console = Console(stderr=True, width=max(_WIDTH_MIN, errors.width - len("^C")))
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(progress: Progress) -> None:
-            total = progress.total if expected is None else None
-            text = _describe(progress, expected)
-            bar.update(task, completed=progress.hashes, total=total, description=text)
-
-        yield show
+    with _display("starting", expected) as show:
+        yield lambda now: show(now.hashes, now.total, lambda: _describe(now, expected))
 
 
 @contextmanager
@@ -108,33 +96,29 @@ def _is_in_foreground() -> bool:
 @contextmanager
 def job_progress(expected: int | None) -> Iterator[Callable[[Progressed], None]]:
     """A callback for the progress of a pool's job, in the same form."""
+    with _display("connecting", expected) as show:
+        yield lambda now: show(now.done, now.total, lambda: _describe_job(now, expected))
+
+
+_Show = Callable[[int, int, Callable[[], str]], None]
+"""Takes what is done, of how much, and a function that describes it."""
+
+
+@contextmanager
+def _display(beginning: str, expected: int | None) -> Iterator[_Show]:
     if not errors.is_terminal:
-        yield _QuietJobLines(expected)
+        yield _QuietLines()
         return
     columns = BarColumn(bar_width=24), TextColumn("{task.description}")
     console = Console(stderr=True, width=max(_WIDTH_MIN, errors.width - len("^C")))
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("connecting", total=None)
+        task = bar.add_task(beginning, total=None)
 
-        def show(progress: Progressed) -> None:
-            text = _describe_job(progress, expected)
-            total = progress.total if expected is None else None
-            bar.update(task, completed=progress.done, total=total, description=text)
+        def show(done: int, total: int, describe: Callable[[], str]) -> None:
+            known = total if expected is None else None
+            bar.update(task, completed=done, total=known, description=describe())
 
         yield show
-
-
-class _QuietJobLines:
-    """The same for logs."""
-
-    def __init__(self, expected: int | None) -> None:
-        self._expected = expected
-        self._next = time.monotonic() + QUIET_LINE_SECONDS
-
-    def __call__(self, progress: Progressed) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + QUIET_LINE_SECONDS
-            errors.print(f"nonsuch: {_describe_job(progress, self._expected)}")
 
 
 def _describe_job(progress: Progressed, expected: int | None) -> str:
@@ -152,14 +136,13 @@ def _describe_job(progress: Progressed, expected: int | None) -> str:
 class _QuietLines:
     """Progress for logs: the first line only once the search has taken a while."""
 
-    def __init__(self, expected: int | None) -> None:
-        self._expected = expected
+    def __init__(self) -> None:
         self._next = time.monotonic() + QUIET_LINE_SECONDS
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, _done: int, _total: int, describe: Callable[[], str]) -> None:
         if time.monotonic() >= self._next:
-            self._next += QUIET_LINE_SECONDS
-            errors.print(f"nonsuch: {_describe(progress, self._expected)}")
+            self._next = time.monotonic() + QUIET_LINE_SECONDS
+            errors.print(f"nonsuch: {describe()}")
 
 
 def _describe(progress: Progress, expected: int | None) -> str:

@@ -79,8 +79,7 @@ class Node:
         self._over = asyncio.Event()
         self._error: BaseException | None = None
         self._network = Network(self.deliver, dial)
-        self._searches = Searches(threads, lambda event: self.deliver((event,)))
-        self._searches.failed = self._fail
+        self._searches = Searches(threads, lambda event: self.deliver((event,)), self._fail)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -125,16 +124,8 @@ class Node:
         await self._network.close(STOP_SECONDS)
         await self._settled()
         if self._journal is not None:
-            await self._on_disk(self._last_commit)
+            await self._on_disk(self._journal.close)
         self._disk.shutdown()
-
-    def _last_commit(self) -> None:
-        """What was decided while the node was stopping."""
-        assert self._journal is not None
-        left = [effect for effect in self._queue if isinstance(effect, Persist)]
-        if left and self._error is None:
-            self._journal.commit(left)
-        self._journal.close()
 
     async def _on_disk(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call)

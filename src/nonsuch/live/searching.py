@@ -25,15 +25,20 @@ ADVANCED_SECONDS = 0.5
 
 
 class Searches:
-    """The searches of one core. `deliver` is called in the event loop."""
+    """The searches of one core. `deliver` and `fail` are called in the event loop."""
 
-    def __init__(self, threads: int | None, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        threads: int | None,
+        deliver: Callable[[Event], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
         self._threads = threads
         self._deliver = deliver
+        self._fail = fail
         self._halts: dict[int, Halt] = {}
         self._closed = False
         self._pool = ThreadPoolExecutor(SEARCHES_MAX, thread_name_prefix="nonsuch-node")
-        self.failed: Callable[[BaseException], None] = _raise
 
     def start(self, effect: Search) -> None:
         """Begin; ends in a `Searched`, unless it is cancelled, or all is being closed."""
@@ -71,7 +76,7 @@ class Searches:
             return
         error = future.exception()
         if error is not None:
-            self.failed(error)
+            self._fail(error)
             return
         self._deliver(_searched(effect, future.result()))
 
@@ -108,7 +113,3 @@ def _searched(effect: Search, outcome: Outcome) -> Searched:
     if proof is not None and outcome.ended_early:
         ended = proof.nonce + 1
     return Searched(effect.task, ended, tuple(nonces))
-
-
-def _raise(error: BaseException) -> None:
-    raise error

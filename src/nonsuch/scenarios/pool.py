@@ -22,7 +22,7 @@ from typing import NamedTuple
 from nonsuch.errors import NonsuchError
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.client import Client
-from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit
+from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit, target_bytes
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.settings import PoolSettings
@@ -98,7 +98,6 @@ class _Play:
 
     def __init__(self, seed: int, ranks: Ranks) -> None:
         self._seed = seed
-        self._ranks = ranks
         plan = self._plan = random.Random(f"pool {seed}")
         self._network = plan.choice(list(NETWORKS))
         self._world = World(seed, NETWORKS[self._network], ranks=ranks, trace_lines=TRACE_LINES)
@@ -142,7 +141,7 @@ class _Play:
             answer: int | None = min(nonces, key=ranks.__getitem__)
         else:
             answer = next((nonce for nonce in nonces if target.admits(ranks[nonce])), None)
-        data = None if target is None else target.value.to_bytes(32, "big")
+        data = None if target is None else target_bytes(target)
         submit = Submit(f"job-{client}", PuzzleForm.of(puzzle), first, last, data)
         return _Job(client, submit, puzzle, answer)
 

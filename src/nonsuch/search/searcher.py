@@ -278,15 +278,15 @@ class Searcher:
         # A proof is the first only if everything before it was searched.
         needed = self._stop if self._found is None else self._found.nonce
         covered = self._covered
-        shares = [nonce for nonce in self._shares if nonce in covered or nonce == needed]
+        shares = (n for n in self._shares if n == needed or (n < needed and n in covered))
         return Outcome(
             proof=proof,
             best=self._best,
-            covered=self._covered,
-            hashes=self._covered.total,
+            covered=covered,
+            hashes=covered.total,
             seconds=time.perf_counter() - self._began,
             stopped=not covered.covers(self._start, needed),
-            shares=tuple(sorted(nonce for nonce in shares if nonce <= needed)),
+            shares=tuple(sorted(shares)),
             ended_early=self._found is not None,
         )
 

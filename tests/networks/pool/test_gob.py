@@ -481,7 +481,7 @@ def test_mutated_streams() -> None:
 
 
 def test_fuzz_target_runs() -> None:
-    command = [sys.executable, "fuzz/gob.py", "--seconds", "0.1", "--seed", "7"]
+    command = [sys.executable, "-m", "fuzz.gob", "--seconds", "0.1", "--seed", "7"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("seed 7: ")

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonsuch.networks.pool import facts
-from nonsuch.networks.pool.job import target_of
 from nonsuch.networks.pool.messages import (
     PROTOCOL,
     Answer,
@@ -34,6 +33,7 @@ from nonsuch.networks.pool.messages import (
     Watch,
     Welcome,
     Withdraw,
+    target_of,
 )
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool

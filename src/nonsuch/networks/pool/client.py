@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 
 from nonsuch.networks.pool import facts, messages
-from nonsuch.networks.pool.job import target_of
 from nonsuch.networks.pool.link import Link
 from nonsuch.node import (
     Connected,
@@ -159,7 +158,11 @@ class Client:
         if wish.target is None:
             return ""
         proof = wish.puzzle.puzzle().prove(answer.nonce)
-        return "" if target_of(wish.target).admits(proof.rank) else "it does not meet the target"
+        return (
+            ""
+            if messages.target_of(wish.target).admits(proof.rank)
+            else "it does not meet the target"
+        )
 
     def _finish(self) -> list[Effect]:
         self._done = True

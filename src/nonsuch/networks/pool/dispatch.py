@@ -101,8 +101,6 @@ class Dispatcher:
 
     def next_job(self, miner: Miner) -> Job | None:
         """The job to be served next among those that this miner can search."""
-        if not self._heap:
-            return None
         aside: list[tuple[int, int, Job]] = []
         found: Job | None = None
         while self._heap and found is None:

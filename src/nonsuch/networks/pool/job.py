@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nonsuch.networks.pool.messages import Answer, Status
+from nonsuch.networks.pool.messages import Answer, Status, target_of
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
 from nonsuch.work.leases import LeaseBook
 from nonsuch.work.presets import liteminer
 from nonsuch.work.puzzle import Proof, Puzzle
-from nonsuch.work.target import Target
 
 __all__ = ["Finished", "Job"]
 
@@ -39,7 +38,7 @@ class Job:
         "book",
         "found",
         "id",
-        "liteminer_data",
+        "is_liteminer",
         "now",
         "opened",
         "order",
@@ -66,7 +65,7 @@ class Job:
         self.best: Proof | None = None
         self._merit: tuple[int, int] | None = None
         self.found: int | None = None
-        self.liteminer_data = _liteminer_data(self.puzzle) if self.target is None else None
+        self.is_liteminer = self.target is None and _is_liteminer(self.puzzle)
         self.served = 0
         self.queued = False
         self.audits = 0
@@ -173,17 +172,13 @@ class Finished:
         )
 
 
-def target_of(data: bytes) -> Target:
-    """A target from its 32 bytes, big-endian. Raises `LocalError` for zero."""
-    return Target(int.from_bytes(data, "big"))
-
-
-def _liteminer_data(puzzle: Puzzle) -> str | None:
-    """The text that stands for this puzzle on the LiteMiner wire; None where none does."""
+def _is_liteminer(puzzle: Puzzle) -> bool:
+    """Whether some text stands for this puzzle on the LiteMiner wire."""
     message = puzzle.prefix[:-1]
     if puzzle != liteminer(message):
-        return None
+        return False
     try:
-        return message.decode()
+        message.decode()
     except UnicodeDecodeError:
-        return None
+        return False
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nonsuch.errors import LocalError, RemoteError
 from nonsuch.networks.pool import facts, messages, records
-from nonsuch.networks.pool.job import Finished, Job, target_of
+from nonsuch.networks.pool.job import Finished, Job
 from nonsuch.networks.pool.leases import WAKE_SECONDS, Leases
 from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.roster import Peer
@@ -202,8 +202,9 @@ class Jobs:
                 state.wake(now + WAKE_SECONDS)
 
     def _status(self, job: Job, now: float) -> messages.Status:
-        job.measure(self.tried(job), now)
-        return job.status(self.tried(job), len(self._state.roster.miners), now)
+        tried = self.tried(job)
+        job.measure(tried, now)
+        return job.status(tried, len(self._state.roster.miners), now)
 
     def tried(self, job: Job) -> int:
         """Nonces done, and those that miners say they have tried of what they search now."""
@@ -265,7 +266,7 @@ class Jobs:
                 " with fewer, a miner's shares would be too many to send"
             )
         if opened.target is not None:
-            target_of(opened.target)
+            messages.target_of(opened.target)
         self._order += 1
         return Job(opened, self._order, now, done=done)
 

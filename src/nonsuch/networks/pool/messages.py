@@ -29,6 +29,7 @@ from nonsuch.errors import LocalError
 from nonsuch.work.nonce import Decimal, NonceEncoding, Raw, SquareDifference
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.shares import SHARES_MAX
+from nonsuch.work.target import Target
 
 __all__ = [
     "LEASES_MAX",
@@ -54,6 +55,8 @@ __all__ = [
     "Watch",
     "Welcome",
     "Withdraw",
+    "target_bytes",
+    "target_of",
 ]
 
 PROTOCOL = "nonsuch-pool"
@@ -68,6 +71,8 @@ LEASES_MAX = 8
 RATE_MAX = 1e15
 """Hashes a second that a miner may say it can do; a thousand times what any machine does."""
 
+TARGET_BYTES = 32
+
 _NAME_MAX = 128
 _REASON_MAX = 512
 
@@ -76,7 +81,7 @@ Reason = Annotated[str, Meta(max_length=_REASON_MAX)]
 JobId = Annotated[str, Meta(min_length=1, max_length=_NAME_MAX)]
 Number = Annotated[int, Meta(ge=0)]
 Part = Annotated[bytes, Meta(max_length=MESSAGE_BYTES_MAX)]
-TargetBytes = Annotated[bytes, Meta(min_length=32, max_length=32)]
+TargetBytes = Annotated[bytes, Meta(min_length=TARGET_BYTES, max_length=TARGET_BYTES)]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):
@@ -138,6 +143,16 @@ _NONCE_NAMES = {encoding: name for name, encoding in _ENCODINGS.items()}
 
 def _nonce_name(encoding: NonceEncoding) -> str:
     return _NONCE_NAMES.get(encoding, "square")
+
+
+def target_of(data: bytes) -> Target:
+    """A target from the 32 bytes, big-endian, in which it travels. Raises `LocalError` for zero."""
+    return Target(int.from_bytes(data, "big"))
+
+
+def target_bytes(target: Target) -> bytes:
+    """The bytes in which it travels."""
+    return target.value.to_bytes(TARGET_BYTES, "big")
 
 
 # Both kinds of peer → pool.

@@ -16,7 +16,6 @@ from collections import deque
 
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.pool import facts, messages
-from nonsuch.networks.pool.job import target_of
 from nonsuch.networks.pool.link import Link
 from nonsuch.node import (
     Advanced,
@@ -242,4 +241,4 @@ def _goal(lease: messages.Lease) -> Goal:
     limit = Target.from_bits(lease.share_bits)
     if lease.count > SHARES_MAX and expected_shares(lease.count, limit) > SHARES_ASKED_MAX:
         raise RemoteProtocolError("a lease that wants more shares than a result can carry")
-    return Shares(limit, None if lease.target is None else target_of(lease.target))
+    return Shares(limit, None if lease.target is None else messages.target_of(lease.target))

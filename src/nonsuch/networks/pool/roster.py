@@ -120,7 +120,7 @@ class Miner:
 
     def can_search(self, job: Job) -> bool:
         """Whether its wire has words for the job."""
-        return self.evidence or job.liteminer_data is not None
+        return self.evidence or job.is_liteminer
 
     @property
     def shown_rate(self) -> float:
