@@ -24,18 +24,19 @@ MAY_IMPORT = {
     "errors": set[str](),
     "work": {"errors"},
     "node": {"work", "errors"},
+    "frames": {"errors"},
     "search": {"work", "errors"},
     "chain": {"work", "errors"},
-    "networks": {"node", "chain", "work", "errors"},
-    "sim": {"node", "work", "errors"},
+    "networks": {"node", "frames", "chain", "work", "errors"},
+    "sim": {"node", "frames", "work", "errors"},
     "scenarios": {"sim", "networks", "node", "work", "errors"},
-    "live": {"node", "search", "work", "errors"},
+    "live": {"node", "frames", "search", "work", "errors"},
     FACADE: {"live", "search", "work", "errors"},  # live for the awaited forms, and lazily
 }
 BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= {"web": BELOW, "cli": BELOW | {"web"}, "__main__": {"cli"}}
 
-CORES = {"node", "networks", "chain", "work"}
+CORES = {"node", "frames", "networks", "chain", "work"}
 OUTSIDE_WORLD = {
     *("asyncio", "concurrent", "multiprocessing", "selectors", "signal", "socket", "socketserver"),
     *("sqlite3", "ssl", "subprocess", "threading", "time"),
@@ -155,6 +156,7 @@ def test_importing_the_public_names_does_not_import_asyncio() -> None:
         ("nonsuch.networks.race.node", "from nonsuch.networks import pool", "networks never"),
         ("nonsuch.work.ranges", "from nonsuch.errors import LocalError", "nothing of ours"),
         ("nonsuch.work.ranges", "from .target import Target", "nothing of ours"),
+        ("nonsuch.frames", "from nonsuch.node import Event", "frames may not import node"),
         ("nonsuch.node", "import asyncio.streams", "a core leaves"),
         ("nonsuch.chain.block", "from time import monotonic", "a core leaves"),
         ("nonsuch.networks.pool.pool", "import socket", "a core leaves"),
