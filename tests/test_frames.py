@@ -1,4 +1,4 @@
-"""Frames for any messages; `networks/pool/test_wire.py` tests the rest through one that uses them."""
+"""Frames for any messages; `networks/pool/test_wire.py` tests the rest through one user of them."""
 
 from __future__ import annotations
 
