@@ -19,6 +19,12 @@ harmless. `now` is monotonic seconds and never falls.
 **Rules for cores.** No clock, socket, thread or disk, and no surprise: an event that makes no sense
 in the present state is ignored. A peer is known by a number that the driver gives; numbers are
 never used twice in the life of a core.
+
+**Peers.** Connections are numbered upwards from 1. A node that is given datagram peers hears that
+they are `Connected`, numbered from 1 in the order in which it was given them, and connections are
+numbered behind them. Datagram peers never disconnect, and `Close` does nothing to them: a datagram
+that is no message is `Erred`, and the next one is read. Datagrams may be lost, come twice, or
+overtake each other; those of everybody else come from `STRANGER`. `LOCAL` is the node's own user.
 """
 
 from __future__ import annotations
@@ -31,6 +37,8 @@ from nonsuch.work.goals import Goal
 from nonsuch.work.puzzle import Puzzle
 
 __all__ = [
+    "LOCAL",
+    "STRANGER",
     "Advanced",
     "Backoff",
     "Cancel",
@@ -54,6 +62,16 @@ __all__ = [
     "Tick",
 ]
 
+LOCAL = 0
+"""The peer number of the node's own user.
+
+Whoever owns the driver may hand the core what the user says, as `Received(LOCAL, message)`; what
+the core sends there is for the user, and dropped where nobody asked for it.
+"""
+
+STRANGER = -1
+"""Who sends datagrams and is not a configured peer. Sources can be forged: nothing is sent there."""
+
 
 # What happens to a core.
 
@@ -65,11 +83,15 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """A connection stands, dialled or accepted; `wire` names the protocol spoken on it."""
+    """A connection stands; `wire` names the protocol spoken on it.
+
+    `dialled` is the address of the `Dial` that it comes of, None where the other end has dialled.
+    """
 
     peer: int
     address: str
     wire: str = ""
+    dialled: str | None = None
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -88,10 +110,11 @@ class Erred(msgspec.Struct, frozen=True):
 
 
 class Disconnected(msgspec.Struct, frozen=True):
-    """A connection has ended, or a dial has failed (then `peer` is 0)."""
+    """A connection has ended, or the dial of `address` has failed: then `peer` is 0."""
 
     peer: int
     why: str
+    address: str = ""
 
 
 class Searched(msgspec.Struct, frozen=True):
@@ -130,7 +153,10 @@ Event = (
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Give a peer a message. Dropped, without an error, where the peer is gone."""
+    """Give a peer a message. Dropped, without an error, where the peer is gone.
+
+    A datagram is dropped as well where the system has no room for it.
+    """
 
     peer: int
     message: object
@@ -144,7 +170,13 @@ class Close(msgspec.Struct, frozen=True):
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """Connect to the node that the driver was told of; ends in Connected or Disconnected."""
+    """Connect to one that the driver was told of; ends in Connected or Disconnected.
+
+    A driver that was told of one only knows it as "". While an address is dialled, to dial it again
+    does nothing.
+    """
+
+    address: str = ""
 
 
 class Search(msgspec.Struct, frozen=True):
