@@ -40,16 +40,18 @@ class Place(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str, what: str) -> Place:
+def parse_address(text: str, what: str, default_port: int = POOL_PORT) -> Place:
     """`host:port`, `host`, or `[ipv6]:port`."""
-    host, port = text.strip(), str(POOL_PORT)
+    host, port = text.strip(), str(default_port)
     if host.startswith("["):
         host, _, rest = host[1:].partition("]")
         port = rest.removeprefix(":") or port
     elif host.count(":") == 1:
         host, _, port = host.partition(":")
     if not host or not port.isdigit() or not 1 <= int(port[:6]) <= PORT_MAX:
-        raise LocalError(f"{what} is HOST:PORT, such as 127.0.0.1:{POOL_PORT}, not {text[:80]!r}")
+        raise LocalError(
+            f"{what} is HOST:PORT, such as 127.0.0.1:{default_port}, not {text[:80]!r}"
+        )
     return Place(host, int(port))
 
 

@@ -176,7 +176,11 @@ def _nonces(puzzle: Puzzle, preset: Preset, start: str | None, upto: str | None)
 
 
 def chosen_target(
-    *, zeros: int | None, bits: str | None, target: str | None, difficulty: float | None
+    *,
+    zeros: int | None = None,
+    bits: str | None = None,
+    target: str | None = None,
+    difficulty: float | None = None,
 ) -> Target | None:
     """The target of whichever option was given; None for none."""
     given = [option for option in (zeros, bits, target, difficulty) if option is not None]

@@ -15,6 +15,7 @@ import typer
 from nonsuch import KernelUnavailable, LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, Access, parse_address
+from nonsuch.cli.facts import Stopped
 from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_count, format_rate, live_line
@@ -77,7 +78,7 @@ def miner(
         show(f"connecting to {place}")
         display = _Display(log, show)
         run(lambda: Node(core, dial=address, threads=threads, observe=display))
-    log(facts.Stopped())
+    log(Stopped())
     if core.failure is not None:
         raise LocalError(f"the pool at {place} refused this miner: {core.failure}")
     return 0

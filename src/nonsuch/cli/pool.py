@@ -14,6 +14,7 @@ import typer
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, PORT_MAX, Place, is_loopback, read_token, server_tls
+from nonsuch.cli.facts import Listening, MetricsServed, Stopped
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
@@ -162,7 +163,7 @@ def pool(
         ),
         display.beside,
     )
-    log(facts.Stopped())
+    log(Stopped())
     return 0
 
 
@@ -207,7 +208,7 @@ class _Display:
     def ready(self, node: Node) -> None:
         """Miners and clients can come."""
         for host, port in node.addresses:
-            self._log(facts.Listening(str(Place(host, port))))
+            self._log(Listening(str(Place(host, port))))
 
     async def beside(self) -> None:
         """Metrics, and a line of numbers on a terminal, until the pool stops."""
@@ -217,7 +218,7 @@ class _Display:
         server = None
         if self._metrics is not None:
             server = MetricsServer(*self._metrics, lambda: self._core.statistics(clock()))
-            self._log(facts.MetricsServed(f"http://{self._metrics.host}:{server.port}/metrics"))
+            self._log(MetricsServed(f"http://{self._metrics.host}:{server.port}/metrics"))
         try:
             with live_line() as show:
                 while True:

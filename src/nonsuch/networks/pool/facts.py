@@ -18,8 +18,6 @@ __all__ = [
     "JobEnded",
     "JobFinished",
     "LeaseLost",
-    "Listening",
-    "MetricsServed",
     "MinerJoined",
     "MinerLeft",
     "PeerDropped",
@@ -29,7 +27,6 @@ __all__ = [
     "Progressed",
     "Reported",
     "Restored",
-    "Stopped",
     "SubmitRefused",
     "Worked",
 ]
@@ -39,13 +36,6 @@ class _Fact(msgspec.Struct, frozen=True):
     """Keyword and value; every field can be shown as it is."""
 
 
-# Of any of them.
-
-
-class Stopped(_Fact, frozen=True):
-    """Nothing is left running."""
-
-
 # Of a pool.
 
 
@@ -53,18 +43,6 @@ class PoolStarting(_Fact, frozen=True):
     """Where the pool keeps its jobs."""
 
     journal: str
-
-
-class Listening(_Fact, frozen=True):
-    """Peers can come."""
-
-    address: str
-
-
-class MetricsServed(_Fact, frozen=True):
-    """Where metrics can be read."""
-
-    url: str
 
 
 class Restored(_Fact, frozen=True):
@@ -225,10 +203,7 @@ class Reported(_Fact, frozen=True):
 
 
 Fact = (
-    Stopped
-    | PoolStarting
-    | Listening
-    | MetricsServed
+    PoolStarting
     | Restored
     | MinerJoined
     | MinerLeft
