@@ -105,9 +105,18 @@ class Hand:
         searches = [each for each in self.effects if isinstance(each, Search)]
         return searches[-1] if searches and searches[-1].task not in over else None
 
+    def is_idle(self) -> bool:
+        return self.search is None
+
     @property
     def tip(self) -> Block | None:
         return None if self.core.tree.tip is None else self.core.tree.tip.block
+
+    def stands_on(self, block: Block) -> bool:
+        return self.tip is not None and self.tip.id == block.id
+
+    def tip_data(self) -> bytes:
+        return b"" if self.tip is None else self.tip.data
 
 
 def sent(effects: Iterable[Effect]) -> list[tuple[int, Announcement]]:
@@ -133,7 +142,7 @@ def converse(*hands: Hand, rounds: int = 200) -> None:
     for hand in hands:
         hand.effects.clear()
     for _ in range(rounds):
-        for place, hand in enumerate(hands):
+        for place in range(len(hands)):
             mail, unread[place] = unread[place], []
             for to, announcement in mail:
                 effects = hands[to - 1].give(Received(place + 1, announcement))
@@ -153,9 +162,10 @@ def test_a_new_block_is_kept_and_passed_on_to_everybody_else_once() -> None:
     effects = hand.hear(first, peer=2)
     assert sent(effects) == [(1, first.announcement), (3, first.announcement)]
     assert kept(effects) == [first.announcement]
-    assert hand.tip is not None and hand.tip.id == first.id
+    assert hand.stands_on(first)
     again = hand.hear(first, peer=3)
-    assert not sent(again) and not kept(again), "it is the tip: there is nothing to add"
+    assert not sent(again)
+    assert not kept(again), "it is the tip: there is nothing to add"
 
 
 def test_blocks_in_any_order_make_the_chain() -> None:
@@ -163,7 +173,7 @@ def test_blocks_in_any_order_make_the_chain() -> None:
     blocks = chain(20)
     for block in reversed(blocks):
         hand.hear(block)
-    assert hand.tip is not None and hand.tip.id == blocks[-1].id
+    assert hand.stands_on(blocks[-1])
     assert len(kept(hand.effects)) == 20
     assert len(hand.core.tree.orphans) == 0
 
@@ -174,21 +184,23 @@ def test_most_work_wins_and_the_first_seen_of_equals() -> None:
     one, other = chain(2, genesis.id, b"one"), chain(2, genesis.id, b"other")
     for block in (genesis, one[0], other[0]):
         hand.hear(block)
-    assert hand.tip is not None and hand.tip.id == one[0].id
+    assert hand.stands_on(one[0])
     effects = hand.hear(other[1])
-    assert hand.tip is not None and hand.tip.id == other[1].id
+    assert hand.stands_on(other[1])
     (fact,) = told(effects, facts.Reorganised)
     assert fact == facts.Reorganised(1, 2, 0, other[1].id.hex(), 2)
     hand.hear(one[1])
-    assert hand.tip.id == other[1].id
+    assert hand.stands_on(other[1])
 
 
 def test_a_block_without_work_is_not_even_an_orphan() -> None:
     hand = Hand()
     effects = hand.hear(lazy(b"no work", bytes(range(32))))
-    assert len(hand.core.tree.orphans) == 0 and not sent(effects)
+    assert len(hand.core.tree.orphans) == 0
+    assert not sent(effects)
     (fact,) = told(effects, facts.PeerMisbehaves)
-    assert isinstance(fact, facts.PeerMisbehaves) and "target" in fact.reason
+    assert isinstance(fact, facts.PeerMisbehaves)
+    assert "target" in fact.reason
     # Told once in a while, counted always.
     for _ in range(100):
         assert not hand.hear(lazy(b"no work", bytes(range(32))))
@@ -202,7 +214,8 @@ def test_garbage_is_counted_and_told_now_and_then() -> None:
     assert told(hand.give(Erred(STRANGER, 1000, "no block")), facts.PeerMisbehaves)
     hand.pass_time(11)
     (fact,) = told(hand.give(Erred(1, 1000, "no block")), facts.PeerMisbehaves)
-    assert isinstance(fact, facts.PeerMisbehaves) and fact.offences == 3
+    assert isinstance(fact, facts.PeerMisbehaves)
+    assert fact.offences == 3
 
 
 # Genesis.
@@ -211,12 +224,12 @@ def test_garbage_is_counted_and_told_now_and_then() -> None:
 def test_a_genesis_has_work_and_no_parent_and_nothing_else_can_be_one() -> None:
     hand = Hand()
     hand.hear(lazy(b"genesis"))
-    assert hand.tip is None
+    assert not len(hand.core.tree)
     genesis, first = chain(2)
     hand.hear(first)
-    assert hand.tip is None, "a block with a parent is no genesis"
+    assert not len(hand.core.tree), "a block with a parent is no genesis"
     hand.hear(genesis)
-    assert hand.tip is not None and hand.tip.id == first.id
+    assert hand.stands_on(first)
 
 
 def test_of_two_geneses_the_one_with_more_work_upon_it_is_the_chain() -> None:
@@ -224,10 +237,10 @@ def test_of_two_geneses_the_one_with_more_work_upon_it_is_the_chain() -> None:
     one, other = chain(2, name=b"one"), chain(3, name=b"other")
     for block in (*one, other[0]):
         hand.hear(block)
-    assert hand.tip is not None and hand.tip.id == one[-1].id
+    assert hand.stands_on(one[-1])
     for block in other[1:]:
         hand.hear(block)
-    assert hand.tip.id == other[-1].id
+    assert hand.stands_on(other[-1])
 
 
 def test_a_pinned_genesis_is_the_only_one() -> None:
@@ -235,16 +248,17 @@ def test_a_pinned_genesis_is_the_only_one() -> None:
     hand = Hand(genesis_hash=good[0].id)
     for block in bad:
         hand.hear(block)
-    assert hand.tip is None
+    assert not len(hand.core.tree)
     hand.hear(good[0])
     for block in bad:
         hand.hear(block)
-    assert hand.tip is not None and hand.tip.id == good[0].id
+    assert hand.stands_on(good[0])
 
 
 def test_one_makes_the_genesis_and_the_others_wait() -> None:
     maker, other = Hand(mines=True, genesis=True), Hand(mines=True)
-    assert maker.search is not None and other.search is None
+    assert maker.search is not None
+    assert other.search is None
     assert maker.search.puzzle == gossip(b"genesis")
     effects = maker.mine()
     assert [peer for peer, _ in sent(effects)] == [1, 2]
@@ -272,7 +286,7 @@ def test_who_sends_an_orphan_is_shown_where_we_stand_and_answers_with_what_follo
     behind.effects.clear()
     behind.hear(blocks[-1], peer=1)
     converse(ahead, behind)
-    assert behind.tip is not None and behind.tip.id == blocks[-1].id
+    assert behind.stands_on(blocks[-1])
 
 
 def test_two_forks_that_know_nothing_of_each_other_find_the_point_where_they_parted() -> None:
@@ -288,8 +302,8 @@ def test_two_forks_that_know_nothing_of_each_other_find_the_point_where_they_par
     two.effects.clear()
     one.pass_time(1.1)  # It echoes its tip.
     converse(one, two)
-    assert two.tip is not None and two.tip.id == longer[-1].id
-    assert one.tip is not None and one.tip.id == longer[-1].id
+    assert two.stands_on(longer[-1])
+    assert one.stands_on(longer[-1])
 
 
 def test_who_has_nothing_at_all_is_given_a_genesis_to_start_from() -> None:
@@ -300,7 +314,7 @@ def test_who_has_nothing_at_all_is_given_a_genesis_to_start_from() -> None:
     full.effects.clear()
     full.pass_time(5)
     converse(full, empty)
-    assert empty.tip is not None and empty.tip.id == blocks[-1].id
+    assert empty.stands_on(blocks[-1])
 
 
 def test_a_program_that_only_sends_its_own_blocks_is_sent_what_it_missed() -> None:
@@ -356,7 +370,7 @@ def test_an_orphan_flood_leaves_room_for_others_and_is_asked_about_slowly() -> N
     honest = chain(3)
     for block in reversed(honest):
         hand.hear(block, peer=2)
-    assert hand.tip is not None and hand.tip.id == honest[-1].id
+    assert hand.stands_on(honest[-1])
 
 
 def test_a_burst_of_new_blocks_is_not_relayed_each_by_each() -> None:
@@ -378,7 +392,8 @@ def test_it_mines_on_the_tip_and_drops_what_is_stale() -> None:
     genesis, first = chain(2)
     hand.hear(genesis)
     before = hand.search
-    assert before is not None and before.puzzle == gossip(b"alice 00000001", genesis.id)
+    assert before is not None
+    assert before.puzzle == gossip(b"alice 00000001", genesis.id)
     effects = hand.hear(first)
     assert Cancel(before.task) in effects
     assert hand.search is not None
@@ -396,29 +411,28 @@ def test_its_own_block_wins_a_tie() -> None:
     nonce = next(n for n in search.nonces if EASY.admits(search.puzzle.prove(n).rank))
     own = Block(search.puzzle.prefix[:-32], genesis.id, nonce.to_bytes(8, "big"), EASY.work)
     hand.mine()
-    assert hand.tip is not None and hand.tip.id == own.id
+    assert hand.stands_on(own)
     hand.hear(mined(b"a rival", genesis.id))
-    assert hand.tip.id == own.id
+    assert hand.stands_on(own)
 
 
 def test_payloads_are_mined_in_their_order_and_come_back_from_a_lost_branch() -> None:
     hand = Hand(mines=True, counts=False)
     (genesis,) = chain(1)
     hand.hear(genesis)
-    assert hand.search is None, "nothing to mine yet"
+    assert hand.is_idle(), "nothing to mine yet"
     for data in (b"one", b"two", b"three", b"three"):
         hand.give(Received(LOCAL, Payload(data)))
     for _ in range(3):
         hand.mine()
-    assert hand.tip is not None and hand.tip.data == b"three"
+    assert hand.tip_data() == b"three"
     # A longer branch leaves all of them out: they wait again, before the fourth.
     for block in chain(4, genesis.id, b"rival"):
         hand.hear(block)
-    mined_again = []
-    while hand.search is not None:
+    mined_again: list[bytes] = []
+    while not hand.is_idle():
         hand.mine()
-        assert hand.tip is not None
-        mined_again.append(hand.tip.data)
+        mined_again.append(hand.tip_data())
     assert mined_again == [b"one", b"two", b"three", b"three"]
 
 
@@ -428,7 +442,8 @@ def test_payloads_come_from_its_own_user_and_fit() -> None:
     hand.give(Received(1, Payload(b"from a peer, if a wire had such a word")))
     assert hand.search is None
     effects = hand.give(Received(LOCAL, Payload(bytes(4097))))
-    assert told(effects, facts.PayloadRefused) and hand.search is None
+    assert told(effects, facts.PayloadRefused)
+    assert hand.search is None
 
 
 def test_a_payload_goes_before_counting() -> None:
@@ -436,7 +451,8 @@ def test_a_payload_goes_before_counting() -> None:
     (genesis,) = chain(1)
     hand.hear(genesis)
     hand.give(Received(LOCAL, Payload(b"urgent")))
-    assert hand.search is not None and hand.search.puzzle == gossip(b"urgent", genesis.id)
+    assert hand.search is not None
+    assert hand.search.puzzle == gossip(b"urgent", genesis.id)
 
 
 def test_it_can_mine_at_a_given_pace() -> None:
@@ -468,11 +484,12 @@ def test_from_its_store_it_goes_on_where_it_was() -> None:
     for block in (*common, *side):
         hand.hear(block)
     again = Hand(records=kept(hand.effects), mines=True)
-    assert again.tip is not None and again.tip.id == common[-1].id
+    assert again.stands_on(common[-1])
     assert len(again.core.tree) == 13
     (fact,) = told(again.effects, facts.Restored)
     assert fact == facts.Restored(13, 9, common[-1].id.hex())
-    assert again.search is not None and again.search.puzzle.prefix.endswith(common[-1].id)
+    assert again.search is not None
+    assert again.search.puzzle.prefix.endswith(common[-1].id)
 
 
 def test_a_store_is_checked_like_a_stranger() -> None:
