@@ -1,9 +1,9 @@
 """A block tree as text: the newest blocks, one height a line, side branches beside the chain.
 
-12  ●        00001f8a…  alice 00000007  *
-11  ●        000007c3…  bob 00000003
-10  ├─●      0000132e…  bob 00000002        0000091b…  alice 00000006  *
- 9  ●        …
+11  ● ○      14dcef29e39e… alice 00000007   19ca0770cd37… bob 00000003 *
+10  ●─╯ ○    0edc4358199a… alice 00000006   096323e8bd95… carol 00000009
+ 9  ●   ○    15d34b49a82e… carol 00000008   1eb8d922cc70… bob 00000002 *
+ 8  ●───╯    1e1ae9fdac94… alice 00000005
 """
 
 from __future__ import annotations

@@ -201,10 +201,14 @@ class _Display:
         if self._payloads is None:
             return
         async for line in read_lines(self._payloads):
-            while self._node is None or self._core.statistics().payloads >= PAYLOADS_AHEAD:
-                await asyncio.sleep(LINE_SECONDS)
-            if line:
+            await self._room()
+            if line and self._node is not None:
                 self._node.deliver((Received(LOCAL, Payload(line)),))
+
+    async def _room(self) -> None:
+        """Until the miner listens, and has not too many payloads waiting."""
+        while self._node is None or self._core.statistics().payloads >= PAYLOADS_AHEAD:
+            await asyncio.sleep(LINE_SECONDS)  # noqa: ASYNC110  # a core has no events for others
 
     @contextlib.contextmanager
     def _shown(self) -> Iterator[Callable[[], None]]:
