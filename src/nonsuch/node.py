@@ -70,7 +70,7 @@ the core sends there is for the user, and dropped where nobody asked for it.
 """
 
 STRANGER = -1
-"""Who sends datagrams and is not a configured peer. Sources can be forged: nothing is sent there."""
+"""Who sends datagrams and is no configured peer. Nothing is sent there: sources can be forged."""
 
 
 # What happens to a core.

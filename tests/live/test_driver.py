@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.tcp import Address, Listener
 from nonsuch.node import (
+    LOCAL,
     Advanced,
     Cancel,
     Close,
@@ -127,9 +128,10 @@ def node_of(
     core: Scripted,
     *,
     listen: bool = True,
-    dial: Address | None = None,
+    dial: Address | Mapping[str, Address] | None = None,
     journal: Journal | None = None,
     observe: Callable[[object], None] | None = None,
+    local: Callable[[object], None] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Node:
     return Node(
@@ -139,6 +141,7 @@ def node_of(
         journal=journal,
         threads=1,
         observe=observe,
+        local=local,
         ready=lambda _: core.ready.set(),
         check=True,
     )
@@ -426,6 +429,9 @@ async def test_nodes_talk() -> None:
         async with asyncio.timeout(10):
             await node_of(core, listen=False, dial=address).run()
         assert core.said == ["are you there?"]
+    (there,) = core.of(Connected)
+    assert isinstance(there, Connected)
+    assert there.dialled == "", "the only address"
 
 
 async def test_a_call_that_fails_is_told_and_may_be_made_again() -> None:
@@ -437,6 +443,69 @@ async def test_a_call_that_fails_is_told_and_may_be_made_again() -> None:
         assert isinstance(event, Disconnected)
         assert event.peer == 0
         assert event.why.startswith(f"cannot reach {HOST}:{port}: ")
+
+
+async def test_several_addresses_are_called_by_name() -> None:
+    """Two answer, one does not, and one is called twice while it rings."""
+
+    def call(event: Event, _now: float) -> list[Effect]:
+        match event:
+            case Started():
+                return [Dial("left"), Dial("right"), Dial("nobody"), Dial("left")]
+            case Connected(peer=peer, dialled=str(dialled)):
+                return [Send(peer, f"I called {dialled}")]
+            case _:
+                return []
+
+    left, right = Scripted(), Scripted()
+    async with running(node_of(left)) as one, running(node_of(right)) as another:
+        book = {
+            "left": Address(*one.addresses[0], Lines),
+            "right": Address(*another.addresses[0], Lines),
+            "nobody": Address(HOST, free_port(), Lines),
+        }
+        core = Scripted(call)
+        async with running(node_of(core, listen=False, dial=book)):
+            gone = await core.heard(Disconnected)
+            for server, name in ((left, "left"), (right, "right")):
+                assert await server.heard(Received) == Received(1, f"I called {name}")
+    assert isinstance(gone, Disconnected)
+    assert (gone.peer, gone.address) == (0, "nobody")
+    there = [event for event in core.events if isinstance(event, Connected)]
+    assert sorted(event.peer for event in there) == [1, 2]
+    assert sorted(event.dialled or "" for event in there) == ["left", "right"]
+    for server in (left, right):
+        (came,) = server.of(Connected)
+        assert isinstance(came, Connected)
+        assert came.dialled is None, "that end did not call"
+
+
+async def test_an_address_can_be_called_again_and_at_once_while_others_stand() -> None:
+    def call(event: Event, _now: float) -> list[Effect]:
+        match event:
+            case Started():
+                return [Dial("steady"), Dial("moody")]
+            case Connected(peer=peer, dialled="moody") if len(core.of(Disconnected)) < 3:
+                return [Close(peer, "bored")]
+            case Disconnected() if len(core.of(Disconnected)) <= 3:
+                return [Dial("moody")]
+            case _:
+                return []
+
+    async with running(node_of(Scripted())) as server:
+        address = Address(*server.addresses[0], Lines)
+        core = Scripted(call)
+        async with running(node_of(core, listen=False, dial={"steady": address, "moody": address})):
+            await core.until(lambda: len(core.of(Connected)) == 5)
+            assert len(core.of(Disconnected)) == 3
+            names = [event.dialled for event in core.events if isinstance(event, Connected)]
+    assert sorted(names, key=str) == ["moody"] * 4 + ["steady"]
+
+
+async def test_a_call_to_whom_the_driver_does_not_know_is_the_cores_mistake() -> None:
+    core = Scripted(lambda event, _: [Dial("whom?")] if isinstance(event, Started) else [])
+    with pytest.raises(AssertionError, match=r"whom\?"):
+        await node_of(core, listen=False, dial={"you": Address(HOST, 1, Lines)}).run()
 
 
 @pytest.mark.parametrize(
@@ -470,6 +539,35 @@ async def test_a_node_that_stops_while_it_calls() -> None:
         assert [type(event) for event in core.events] == [Started, Stopping]
         for each in waiting:
             each.close()
+
+
+# The node's own user.
+
+
+async def test_what_its_user_says_is_heard_and_answered() -> None:
+    answers: list[object] = []
+    core = Scripted(echo)
+    async with running(node_of(core, local=answers.append)) as node, peer_of(node) as peer:
+        assert await peer.ask("from afar") == "from afar"
+        node.deliver([Received(LOCAL, "a line"), Received(LOCAL, ("any", "value"))])
+    assert answers == ["a line", ("any", "value")], "and nobody else's"
+    assert core.of(Received)[1:] == [Received(LOCAL, "a line"), Received(LOCAL, ("any", "value"))]
+
+
+async def test_answers_to_a_user_who_does_not_listen_are_dropped() -> None:
+    core = Scripted(echo)
+    async with running(node_of(core)) as node:
+        node.deliver([Received(LOCAL, "a line")])
+    assert core.events == [Started(), Received(LOCAL, "a line"), Stopping()]
+
+
+async def test_a_user_who_speaks_when_all_is_over_is_not_heard(tmp_path: Path) -> None:
+    core = Scripted(keep)
+    journal = Watched(tmp_path / "node.db")
+    async with running(node_of(core, journal=journal)) as node:
+        pass
+    node.deliver([Received(LOCAL, "hello?")])
+    assert core.said == []
 
 
 # The disk.

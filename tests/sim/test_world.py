@@ -120,7 +120,7 @@ def pair(seed: int = 1, conditions: Conditions = PERFECT) -> World:
     world.run(until=1)
     world.network.conditions = conditions
     assert puppet(world, "a").events == [Started(), Connected(1, "b")]
-    assert puppet(world, "b").events == [Started(), Connected(1, "a")]
+    assert puppet(world, "b").events == [Started(), Connected(1, "a", dialled="")]
     return world
 
 
@@ -328,8 +328,8 @@ def test_what_fails_in_a_core_names_the_seed_and_the_last_events() -> None:
         world.run(until=10)
     assert caught.value.__notes__ == [
         "seed 7, at 1.001000 s of virtual time",
-        "1.000000 b Dial()",
-        "1.001000 a Connected(peer=1, address='b', wire='')",
+        "1.000000 b Dial(address='')",
+        "1.001000 a Connected(peer=1, address='b', wire='', dialled=None)",
     ]
 
 
@@ -382,7 +382,7 @@ def test_peers_are_numbered_anew_in_each_life_and_never_twice_in_one() -> None:
     order(world, "b", Dial())
     world.run(until=world.seconds + 1)
     assert puppet(world, "a").events == [Started(), Connected(1, "b")]
-    assert puppet(world, "b").events[-1] == Connected(5, "a")
+    assert puppet(world, "b").events[-1] == Connected(5, "a", dialled="")
 
 
 def test_the_wire_of_a_dialler_is_known_at_both_ends() -> None:
@@ -391,14 +391,57 @@ def test_the_wire_of_a_dialler_is_known_at_both_ends() -> None:
     world.add("b", lambda: Puppet(dials=True), dials="a", wire="gob")
     world.run(until=1)
     assert puppet(world, "a").events[-1] == Connected(1, "b", "gob")
-    assert puppet(world, "b").events[-1] == Connected(1, "a", "gob")
+    assert puppet(world, "b").events[-1] == Connected(1, "a", "gob", "")
 
 
 def test_dialling_twice_at_once_is_dialling_once() -> None:
     world = pair()
     order(world, "b", Dial(), Dial())
     world.run(until=2)
-    assert puppet(world, "b").events[2:] == [Connected(2, "a")]
+    assert puppet(world, "b").events[2:] == [Connected(2, "a", dialled="")]
+
+
+def test_several_addresses_are_dialled_each_by_itself() -> None:
+    """One is up, one is down, one never answers, and none waits for the others."""
+    world = World(1, PERFECT)
+    for name in ("up", "down", "dark"):
+        world.add(name, Puppet, listens=True)
+    world.crash("down")
+    world.crash("dark", silent=True)
+    world.add("b", Puppet, dials={"10.0.0.1:7": "up", "10.0.0.2:7": "down", "10.0.0.3:7": "dark"})
+    world.run(until=1)
+    order(world, "b", *(Dial(f"10.0.0.{number}:7") for number in (1, 2, 3, 1)))
+    world.run(until=2)
+    met = Connected(1, "up", dialled="10.0.0.1:7")
+    refused = Disconnected(0, "cannot reach down: connection refused", "10.0.0.2:7")
+    assert puppet(world, "b").events[1:] == [met, refused]
+    assert puppet(world, "up").events == [Started(), Connected(1, "b")]
+    world.restart("down")
+    order(world, "b", Dial("10.0.0.2:7"), Dial("10.0.0.3:7"))
+    world.run(until=20)
+    assert puppet(world, "b").events[3:] == [
+        Connected(2, "down", dialled="10.0.0.2:7"),
+        Disconnected(0, "cannot reach dark: no answer", "10.0.0.3:7"),
+    ]
+    with pytest.raises(LocalError, match=r"b dials '10\.0\.0\.9:7', but was not told who that is"):
+        order(world, "b", Dial("10.0.0.9:7"))
+
+
+def test_a_node_that_dials_several_and_crashes_dials_them_anew() -> None:
+    world = World(1, PERFECT)
+    world.add("a", Puppet, listens=True)
+    world.add("b", Puppet, dials={"one": "a", "other": "a"})
+    world.run(until=1)
+    order(world, "b", Dial("one"), Dial("other"))
+    world.restart("b")
+    world.run(until=2)
+    order(world, "b", Dial("other"), Dial("one"))
+    world.run(until=3)
+    assert puppet(world, "b").events == [
+        Started(),
+        Connected(1, "a", dialled="other"),
+        Connected(2, "a", dialled="one"),
+    ]
 
 
 def dialling(world: World) -> list[tuple[float, Event]]:
@@ -438,7 +481,7 @@ def test_a_dialler_that_crashes_leaves_nothing_behind() -> None:
         assert world.network.connections == 0
         world.restart("b")
         world.run(until=2)
-        assert puppet(world, "b").events == [Started(), Connected(1, "a")]
+        assert puppet(world, "b").events == [Started(), Connected(1, "a", dialled="")]
 
 
 # What a network can do.
@@ -639,7 +682,7 @@ def test_in_a_silent_partition_dialling_takes_long_and_fails() -> None:
     world.add("b", Puppet, dials="a")
     world.partition({"a"}, {"b"}, seconds=5)
     assert dialling(world) == [(10.001, Disconnected(0, "cannot reach a: no answer"))]
-    assert dialling(world) == [(0.002, Connected(1, "a"))]
+    assert dialling(world) == [(0.002, Connected(1, "a", dialled=""))]
 
 
 def test_an_answer_that_is_lost_leaves_half_a_connection_until_the_network_heals() -> None:
@@ -685,7 +728,7 @@ def test_a_loud_partition_resets_connections_and_refuses_new_ones() -> None:
         assert puppet(world, name).ends() == [Disconnected(1, "no route")]
     assert dialling(world) == [(0.002, Disconnected(0, "cannot reach a: no route"))]
     world.heal()
-    assert dialling(world) == [(0.002, Connected(2, "a"))]
+    assert dialling(world) == [(0.002, Connected(2, "a", dialled=""))]
 
 
 def test_a_partition_concerns_only_those_on_its_sides() -> None:
@@ -753,7 +796,8 @@ def test_a_frozen_node_hears_all_when_it_thaws_in_its_order() -> None:
     world.at(4, lambda: order(world, "b", Send(1, "two"), Close(1, "bored")))
     world.at(5, lambda: world.add("c", lambda: Puppet(dials=True), dials="a"))
     world.run(until=9)
-    assert puppet(world, "c").events == [Started(), Connected(1, "a")]  # its system is awake
+    its_system_is_awake = Connected(1, "a", dialled="")
+    assert puppet(world, "c").events == [Started(), its_system_is_awake]
     assert len(puppet(world, "a").events) == 2
     world.thaw("a")
     assert [pair for pair in puppet(world, "a").heard if pair[0] > 2] == [
@@ -805,7 +849,7 @@ def test_a_core_that_finishes_says_goodbye_and_is_gone() -> None:
     assert world.records("b") == ("end",)
     world.restart("b")
     world.run(until=3)
-    assert puppet(world, "b").events == [Started(("end",)), Connected(1, "a")]
+    assert puppet(world, "b").events == [Started(("end",)), Connected(1, "a", dialled="")]
 
 
 def test_a_node_that_is_told_to_stop_while_it_is_frozen_stops_when_it_thaws() -> None:
@@ -824,7 +868,7 @@ def test_a_node_that_is_told_to_stop_and_restarted_lives() -> None:
     world.stop("b")
     world.restart("b")
     world.run(until=2)
-    assert puppet(world, "b").events == [Started(), Connected(1, "a")]
+    assert puppet(world, "b").events == [Started(), Connected(1, "a", dialled="")]
 
 
 # The disk.

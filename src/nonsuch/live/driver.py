@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from nonsuch.live.journal import Journal
 from nonsuch.live.searching import Searches
 from nonsuch.live.tcp import Address, Listener, Network
 from nonsuch.node import (
+    LOCAL,
     Cancel,
     Close,
     Core,
@@ -49,8 +50,9 @@ STOP_SECONDS = 2.0
 class Node:
     """A core and all that it needs of this machine. `run` it once.
 
-    `listeners` are where peers come in, `dial` is whom a `Dial` calls, `observe` hears every fact,
-    and `ready` is called once peers can come.
+    `listeners` are where peers come in, `dial` is whom a `Dial` calls, one address or several by
+    name. `observe` hears every fact, `local` all that is said to `LOCAL`, and `ready` is called
+    once peers can come.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Node:
         core: Core,
         *,
         listeners: Iterable[Listener] = (),
-        dial: Address | None = None,
+        dial: Address | Mapping[str, Address] | None = None,
         journal: Journal | None = None,
         threads: int | None = None,
         observe: Callable[[object], None] | None = None,
+        local: Callable[[object], None] | None = None,
         ready: Callable[[Node], None] | None = None,
         check: bool = False,
     ) -> None:
@@ -69,6 +72,7 @@ class Node:
         self._listeners = tuple(listeners)
         self._journal = journal
         self._observe = observe
+        self._local = local
         self._ready = ready
         self._check = check
         self._queue: deque[Effect] = deque()
@@ -77,8 +81,10 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
         self._over = asyncio.Event()
+        self._closed = False
         self._error: BaseException | None = None
-        self._network = Network(self.deliver, dial)
+        book = {"": dial} if isinstance(dial, Address) else dial
+        self._network = Network(self.deliver, {} if book is None else book)
         self._searches = Searches(threads, lambda event: self.deliver((event,)), self._fail)
 
     @property
@@ -123,6 +129,7 @@ class Node:
         await self._searches.close()
         await self._network.close(STOP_SECONDS)
         await self._settled()
+        self._closed = True
         if self._journal is not None:
             await self._on_disk(self._journal.close)
         self._disk.shutdown()
@@ -133,8 +140,12 @@ class Node:
     # Events in.
 
     def deliver(self, events: Iterable[Event]) -> None:
-        """Hand events to the core, and carry out what it wants."""
-        if self._error is not None:
+        """Hand events to the core, and carry out what it wants.
+
+        The node's owner may call it too, in the event loop, from `ready` on; behind the end of
+        `run` nothing is heard any more.
+        """
+        if self._error is not None or self._closed:
             return
         now = asyncio.get_running_loop().time()
         try:
@@ -207,7 +218,7 @@ class Node:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case Send(peer=peer, message=message):
-                self._network.send(peer, message)
+                self._send(peer, message)
             case Emit(fact=fact):
                 if self._observe is not None:
                     self._observe(fact)
@@ -217,9 +228,15 @@ class Node:
                 self._searches.cancel(task)
             case Close(peer=peer, why=why):
                 self._network.hang_up(peer, why)
-            case Dial():
-                self._network.dial()
+            case Dial(address=address):
+                self._network.dial(address)
             case Finish():
                 self._over.set()
             case Persist():
                 pass  # There is no journal.
+
+    def _send(self, peer: int, message: object) -> None:
+        if peer > LOCAL:
+            self._network.send(peer, message)
+        elif peer == LOCAL and self._local is not None:
+            self._local(message)

@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -82,11 +82,12 @@ class Listener:
 class Connection(asyncio.BufferedProtocol):
     """One peer."""
 
-    __slots__ = ("_network", "address", "number", "out", "transport", "why", "wire")
+    __slots__ = ("_network", "address", "dialled", "number", "out", "transport", "why", "wire")
 
-    def __init__(self, network: Network, wire: Wire) -> None:
+    def __init__(self, network: Network, wire: Wire, dialled: str | None = None) -> None:
         self._network = network
         self.wire = wire
+        self.dialled = dialled
         self.number = 0
         self.address = ""
         self.out: list[bytes] = []
@@ -130,17 +131,26 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class Network:
-    """All connections of a node. `deliver` hands events to its core."""
+    """All connections of a node, numbered upwards behind `number`.
 
-    def __init__(self, deliver: Callable[[Iterable[Event]], None], address: Address | None) -> None:
+    `deliver` hands events to its core, which may dial the addresses of `book` by their names.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Iterable[Event]], None],
+        book: Mapping[str, Address],
+        number: int = 0,
+    ) -> None:
         self.buffer = memoryview(bytearray(READ_BYTES))
         self._deliver = deliver
-        self._address = address
+        self._book = book
         self._connections: dict[int, Connection] = {}
-        self._number = 0
+        self._number = number
         self._unsent: dict[Connection, None] = {}
         self._servers: list[asyncio.Server] = []
-        self._dialling: asyncio.Task[None] | None = None
+        self._dialling: set[str | None] = set()
+        self._dials: set[asyncio.Task[None]] = set()
         self._closing = False
         self._empty = asyncio.Event()
 
@@ -167,33 +177,37 @@ class Network:
             raise LocalError(f"cannot listen on {where}: {_why(error)}") from None
         self._servers.append(server)
 
-    def dial(self) -> None:
-        """Call the node's own address; ends in an event."""
-        assert self._address is not None, "a core that dials is given an address"
-        if self._dialling is None and not self._closing:
-            self._dialling = asyncio.create_task(self._dial(self._address))
+    def dial(self, name: str) -> None:
+        """Call the address of this name; ends in an event."""
+        address = self._book.get(name)
+        assert address is not None, f"a core that dials {name!r} is given its address"
+        if name not in self._dialling and not self._closing:
+            self._dialling.add(name)
+            task = asyncio.create_task(self._dial(name, address))
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
 
-    async def _dial(self, address: Address) -> None:
+    async def _dial(self, name: str, address: Address) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 await loop.create_connection(
-                    lambda: Connection(self, address.wire()),
+                    lambda: Connection(self, address.wire(), name),
                     address.host,
                     address.port,
                     ssl=address.tls,
                 )
         except (OSError, OverflowError, TimeoutError, UnicodeError) as error:
-            self._dialling = None
+            self._dialling.discard(name)
             why = f"cannot reach {address.host}:{address.port}: {_why(error)}"
-            self._deliver((Disconnected(0, why),))
-        else:
-            self._dialling = None
+            self._deliver((Disconnected(0, why, name),))
 
     # What connections report.
 
     def opened(self, connection: Connection) -> None:
         """A connection stands."""
+        # A core that hangs up at once may dial again before `_dial` goes on.
+        self._dialling.discard(connection.dialled)
         self._number += 1
         connection.number = self._number
         if self._closing:
@@ -201,7 +215,9 @@ class Network:
             return
         self._connections[connection.number] = connection
         _keep_alive(connection.transport)
-        event = Connected(connection.number, connection.address, connection.wire.name)
+        event = Connected(
+            connection.number, connection.address, connection.wire.name, connection.dialled
+        )
         self._deliver((event,))
 
     def received(self, connection: Connection, data: bytes) -> None:
@@ -266,9 +282,10 @@ class Network:
         self._closing = True
         for server in self._servers:
             server.close()
-        if self._dialling is not None:
-            self._dialling.cancel()
-            await asyncio.wait([self._dialling])
+        for task in self._dials:
+            task.cancel()
+        if self._dials:
+            await asyncio.wait(self._dials)
         self.flush()
         for number in list(self._connections):
             self.hang_up(number, "stopping")

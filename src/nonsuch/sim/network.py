@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Protocol
@@ -137,18 +137,22 @@ class Surroundings(Protocol):
 
 
 class _Host:
-    """A machine as the network sees it. `dark` are connections that its power failure froze."""
+    """A machine as the network sees it.
+
+    `dials` are names of nodes by the addresses that its core knows them by, `dialling` addresses,
+    and `dark` connections that its power failure froze.
+    """
 
     __slots__ = ("dark", "dialling", "dials", "ends", "life", "listens", "name", "number", "state")
 
-    def __init__(self, name: str, *, listens: bool, dials: str | None) -> None:
+    def __init__(self, name: str, *, listens: bool, dials: Mapping[str, str]) -> None:
         self.name = name
         self.listens = listens
         self.dials = dials
         self.state = "down"
         self.life = 0
         self.number = 0
-        self.dialling = False
+        self.dialling: set[str] = set()
         self.ends: dict[int, _End] = {}
         self.dark: list[_Connection] = []
 
@@ -176,12 +180,18 @@ class _End:
 
 
 class _Connection:
-    """Two ends. `broken` once it was reset: word of it is behind all that is on its way to them."""
+    """Two ends, the dialler's first, who knows the other by the address `dialled`.
 
-    __slots__ = ("broken", "ends", "number", "wire")
+    `broken` once it was reset: word of it is behind all that is on its way to them.
+    """
 
-    def __init__(self, number: int, dialler: _Host, listener: _Host, wire: str) -> None:
+    __slots__ = ("broken", "dialled", "ends", "number", "wire")
+
+    def __init__(
+        self, number: int, dialler: _Host, listener: _Host, dialled: str, wire: str
+    ) -> None:
         self.number = number
+        self.dialled = dialled
         self.wire = wire
         self.broken = False
         first, second = _End(dialler), _End(listener)
@@ -234,7 +244,7 @@ class Network:
 
     # Machines come and go.
 
-    def add(self, name: str, *, listens: bool, dials: str | None, wire: str) -> None:
+    def add(self, name: str, *, listens: bool, dials: Mapping[str, str], wire: str) -> None:
         """A machine, still down. `wire` is what the connections that it dials are said to speak."""
         self._hosts[name] = _Host(name, listens=listens, dials=dials)
         self._wires[name] = wire
@@ -255,7 +265,7 @@ class Network:
         host = self._hosts[name]
         host.state = "dark" if silent else "down"
         host.life += 1
-        host.dialling = False
+        host.dialling.clear()
         for end in list(host.ends.values()):
             self._lose(end)
             self._gone(end)
@@ -272,7 +282,7 @@ class Network:
         host = self._hosts[name]
         host.state = "down"
         host.life += 1
-        host.dialling = False
+        host.dialling.clear()
         for end in list(host.ends.values()):
             if not end.why:
                 self._end_from_afar_later(end.other, "it hung up")
@@ -309,38 +319,40 @@ class Network:
         end = self._hosts[name].ends.get(peer)
         return end is not None and bool(end.why)
 
-    def dial(self, name: str) -> None:
+    def dial(self, name: str, address: str) -> None:
         """Try to connect; nothing where that is under way already."""
         host = self._hosts[name]
-        if host.dials is None:
-            raise LocalError(f"{name} dials, but was not told whom")
-        if host.dialling:
+        whom = host.dials.get(address)
+        if whom is None:
+            raise LocalError(f"{name} dials {address!r}, but was not told who that is")
+        if address in host.dialling:
             return
-        host.dialling = True
-        target = self._hosts.get(host.dials)
+        host.dialling.add(address)
+        target = self._hosts.get(whom)
         if target is None:
-            raise LocalError(f"{name} dials {host.dials}, who is not of this world")
-        self._around.call_at(self._soon(), partial(self._knock, host, host.life, target))
+            raise LocalError(f"{name} dials {whom}, who is not of this world")
+        knock = partial(self._knock, host, host.life, address, target)
+        self._around.call_at(self._soon(), knock)
 
     # How a connection comes about.
 
-    def _knock(self, host: _Host, life: int, target: _Host) -> None:
+    def _knock(self, host: _Host, life: int, address: str, target: _Host) -> None:
         """The request to connect has arrived, if it has."""
         if host.life != life:
             return
         partition = self._between(host.name, target.name)
         if target.state == "dark" or (partition is not None and partition.silent):
-            self._give_up_later(host)
+            self._give_up_later(host, address)
         elif partition is not None:
-            self._fail_later(host, self._soon(), "no route")
+            self._fail_later(host, address, self._soon(), "no route")
         elif target.state == "down" or not target.listens:
-            self._fail_later(host, self._soon(), "connection refused")
+            self._fail_later(host, address, self._soon(), "connection refused")
         else:
-            self._accept(host, target)
+            self._accept(host, address, target)
 
-    def _accept(self, host: _Host, target: _Host) -> None:
+    def _accept(self, host: _Host, address: str, target: _Host) -> None:
         self._count += 1
-        connection = _Connection(self._count, host, target, self._wires[host.name])
+        connection = _Connection(self._count, host, target, address, self._wires[host.name])
         self._connections[connection.number] = connection
         ours, theirs = connection.ends
         # The answer is the first that comes this way; messages can only be behind it.
@@ -356,9 +368,9 @@ class Network:
             # The other end believes in a connection that never was, until the network heals.
             end.other.hole = True
             self._gone(end)
-            self._give_up_later(end.host)
+            self._give_up_later(end.host, end.connection.dialled)
         else:
-            end.host.dialling = False
+            end.host.dialling.discard(end.connection.dialled)
             self._open(end)
 
     def _open(self, end: _End) -> None:
@@ -366,20 +378,23 @@ class Network:
         host.number += 1
         end.number = host.number
         host.ends[end.number] = end
-        event = Connected(end.number, end.other.host.name, end.connection.wire)
+        connection = end.connection
+        dialled = connection.dialled if end is connection.ends[0] else None
+        event = Connected(end.number, end.other.host.name, connection.wire, dialled)
         self._around.deliver(host.name, event)
 
-    def _give_up_later(self, host: _Host) -> None:
+    def _give_up_later(self, host: _Host, address: str) -> None:
         when = self._around.microseconds + round(self.conditions.dial_seconds_max * SECOND)
-        self._fail_later(host, when, "no answer")
+        self._fail_later(host, address, when, "no answer")
 
-    def _fail_later(self, host: _Host, when: int, why: str) -> None:
-        self._around.call_at(when, partial(self._fail, host, host.life, why))
+    def _fail_later(self, host: _Host, address: str, when: int, why: str) -> None:
+        self._around.call_at(when, partial(self._fail, host, host.life, address, why))
 
-    def _fail(self, host: _Host, life: int, why: str) -> None:
+    def _fail(self, host: _Host, life: int, address: str, why: str) -> None:
         if host.life == life:
-            host.dialling = False
-            self._around.deliver(host.name, Disconnected(0, f"cannot reach {host.dials}: {why}"))
+            host.dialling.discard(address)
+            why = f"cannot reach {host.dials[address]}: {why}"
+            self._around.deliver(host.name, Disconnected(0, why, address))
 
     # How messages travel.
 

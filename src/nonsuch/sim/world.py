@@ -33,7 +33,7 @@ import math
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
@@ -152,7 +152,7 @@ class World:
         *,
         hash_rate: float = 0.0,
         listens: bool = False,
-        dials: str | None = None,
+        dials: str | Mapping[str, str] | None = None,
         wire: str = "",
         clock_rate: float = 1.0,
         clock_offset_seconds: float = 0.0,
@@ -160,8 +160,9 @@ class World:
     ) -> None:
         """A machine and its core, which starts now, behind all that is to be done now already.
 
-        `factory` makes the core of each life. `dials` names the node that a `Dial` calls, and
-        `wire` what is spoken there. Without `storage` nothing is kept and no effect waits.
+        `factory` makes the core of each life. `dials` names the node that a `Dial` calls, or the
+        nodes by the addresses that the core dials them by, and `wire` what is spoken there. Without
+        `storage` nothing is kept and no effect waits.
         """
         if name in self._nodes:
             raise LocalError(f"there is a {name} already")
@@ -172,7 +173,8 @@ class World:
         node.clock_offset_seconds = clock_offset_seconds
         node.processor.set_rate(hash_rate)
         self._nodes[name] = node
-        self.network.add(name, listens=listens, dials=dials, wire=wire)
+        book = {"": dials} if isinstance(dials, str) else dials
+        self.network.add(name, listens=listens, dials={} if book is None else book, wire=wire)
         node.start()
 
     def core(self, name: str) -> Core:
@@ -637,8 +639,8 @@ class _Node:
                 self.processor.cancel(task)
             case Close(peer=peer, why=why):
                 network.hang_up(name, peer, why)
-            case Dial():
-                network.dial(name)
+            case Dial(address=address):
+                network.dial(name, address)
             case Finish():
                 self.stop_soon()
             case Persist():
