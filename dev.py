@@ -8,6 +8,7 @@
     python3 dev.py check [--fix]   ruff and mypy; --fix lets ruff mend what it can
     python3 dev.py bench ARGS...   measure the search kernel on this machine
     python3 dev.py bench pool      measure the pool
+    python3 dev.py bench chain     measure the chain
     python3 dev.py setup           only make the environment
 
 Each command first makes the environment it needs, and makes it once. The plan:
@@ -55,6 +56,9 @@ ROOT = Path(__file__).resolve().parent
 
 RECIPE = "1"
 """Raise this when environments made by an older version of this file must be made again."""
+
+BENCHMARKS = ("chain", "pool")
+"""Files in bench/ that `bench` runs when it is given their name, in place of the kernel's."""
 
 TAIL_LINES = 15
 """How much of a failed command's output to show: pip and uv end with what matters."""
@@ -414,11 +418,8 @@ def show(command: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Run a benchmark: the kernel's, or the one that the first argument names."""
     ensure(DEVELOPER)
-    script = "kernel.py"
-    if arguments[:1] == ["pool"]:
-        script = "pool.py"
-        del arguments[0]
-    return become([str(DEVELOPER.python), str(ROOT / "bench" / script), *arguments])
+    name = arguments.pop(0) if arguments[:1] and arguments[0] in BENCHMARKS else "kernel"
+    return become([str(DEVELOPER.python), str(ROOT / "bench" / f"{name}.py"), *arguments])
 
 
 def setup(arguments: list[str]) -> int:

@@ -334,12 +334,26 @@ class BlockTree(Generic[B]):
         """The last entry of the best chain that leads to this one; None where no genesis does."""
         return next((each for each in branch(entry) if self.on_best(each)), None)
 
+    def ancestor(self, entry: Entry[B], height: int) -> Entry[B]:
+        """The entry at `height` on the branch that ends in `entry`, which may be `entry` itself.
+
+        Raises `LocalError` where there is none.
+        """
+        if not 0 <= height <= entry.height:
+            raise LocalError(
+                f"a block at height {entry.height} has no ancestor at height {shown(height)}"
+            )
+        for each in branch(entry):
+            if each.height == height:
+                return each
+            if self.on_best(each):
+                break
+        return self._best[height]
+
     def includes(self, entry: Entry[B], ancestor: Entry[B]) -> bool:
         """Whether `ancestor` is on the branch that ends in `entry`, or is `entry` itself."""
-        for each in branch(entry, entry.height - ancestor.height + 1):
-            if each is ancestor or self.on_best(each):
-                return each is ancestor or self.on_best(ancestor)
-        return False
+        height = ancestor.height
+        return height <= entry.height and self.ancestor(entry, height) is ancestor
 
     # What peers ask each other to find where their chains part.
 
