@@ -1,0 +1,195 @@
+"""Transactions, headers and blocks of the committed rule.
+
+    version 4 · previous 32 · root 32 · timestamp 8 · bits 4 · nonce 8        a header, big-endian
+
+The id of a block is SHA-256 of its 88 bytes, and must not be above the target that `bits` stand
+for. So a proof commits to all that the block says: to the block before, to its transactions by
+their root, to when, and to how hard it was. To change any of it is to search again, for this block
+and for every later one. (The network's original rule, in `original.py`, commits to nothing.)
+
+Before the nonce stand 80 bytes that a search does not change, 64 of them a whole block of SHA-256:
+the generated kernel runs over what is left. A genesis block is not found but made from a network's
+name and target; its id is what tells one network from another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from nonsuch.chain.validation import merkle_root
+from nonsuch.errors import LocalError
+from nonsuch.work.nonce import Raw
+from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.target import Target
+
+__all__ = [
+    "BLOCK_TRANSACTIONS",
+    "CONTENT_CHARACTERS_MAX",
+    "HEADER_BYTES",
+    "ID_BYTES",
+    "MICROSECONDS",
+    "NONCE_COUNT",
+    "ROOT",
+    "SENDER_CHARACTERS",
+    "TIMESTAMP_MAX",
+    "VERSION",
+    "Block",
+    "BlockForm",
+    "Header",
+    "Template",
+    "Transaction",
+    "genesis_block",
+    "target_of_bits",
+]
+
+VERSION = 1
+"""Of the rules that a block keeps."""
+
+BLOCK_TRANSACTIONS = 5
+"""Transactions of every block but a genesis."""
+
+SENDER_CHARACTERS = 8
+CONTENT_CHARACTERS_MAX = 70
+
+TIMESTAMP_MAX = 253_402_300_799_999_999
+"""Microseconds to the end of the year 9999: what people write with four digits."""
+
+ID_BYTES = 32
+NONCE_BYTES = 8
+NONCE_COUNT = 2 ** (8 * NONCE_BYTES)
+
+MICROSECONDS = 1_000_000
+"""A second has so many."""
+
+ROOT = bytes(ID_BYTES)
+"""What a genesis block names as its parent."""
+
+_LAYOUT = struct.Struct(">I32s32sQIQ")
+HEADER_BYTES = _LAYOUT.size
+
+_NUMBERS_BYTES = 16
+"""What a transaction's timestamp and the lengths of its texts take at most."""
+
+HeaderBytes = Annotated[bytes, Meta(min_length=HEADER_BYTES, max_length=HEADER_BYTES)]
+
+
+class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Somebody says something, at `timestamp`, Unix microseconds."""
+
+    sender: Annotated[str, Meta(max_length=SENDER_CHARACTERS)]
+    content: Annotated[str, Meta(max_length=CONTENT_CHARACTERS_MAX)]
+    timestamp: Annotated[int, Meta(ge=0, le=TIMESTAMP_MAX)]
+
+    @property
+    def key(self) -> bytes:
+        """SHA-256 of the three. No part can contain the bar between them."""
+        return hashlib.sha256(f"{self.sender}|{self.content}|{self.timestamp}".encode()).digest()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return _NUMBERS_BYTES + SENDER_CHARACTERS + len(self.content.encode())
+
+
+class BlockForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A block as it travels and as it is kept: nothing of it was hashed yet."""
+
+    header: HeaderBytes
+    transactions: Annotated[tuple[Transaction, ...], Meta(max_length=BLOCK_TRANSACTIONS)]
+
+
+class Header:
+    """A header that was hashed; `data` are its bytes."""
+
+    __slots__ = ("bits", "data", "id", "nonce", "parent", "root", "timestamp", "version")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.id = hashlib.sha256(data).digest()
+        self.version: int
+        self.parent: bytes
+        self.root: bytes
+        self.timestamp: int
+        self.bits: int
+        self.nonce: int
+        fields = _LAYOUT.unpack(data)
+        self.version, self.parent, self.root, self.timestamp, self.bits, self.nonce = fields
+
+    @property
+    def rank(self) -> int:
+        """Its hash as a number."""
+        return int.from_bytes(self.id, "big")
+
+
+class Block:
+    """A header and its transactions. `keys` are theirs, `work` what it took to find."""
+
+    __slots__ = ("header", "id", "keys", "parent", "size", "transactions", "work")
+
+    def __init__(self, header: Header, transactions: tuple[Transaction, ...]) -> None:
+        self.header = header
+        self.id = header.id
+        self.parent = header.parent
+        self.transactions = transactions
+        self.keys = tuple(transaction.key for transaction in transactions)
+        self.size = HEADER_BYTES + sum(transaction.size for transaction in transactions)
+        self.work = target_of_bits(header.bits).work
+
+    @property
+    def form(self) -> BlockForm:
+        """What is sent of it, and kept on disk."""
+        return BlockForm(self.header.data, self.transactions)
+
+    def __repr__(self) -> str:
+        return f"Block({self.id.hex()[:12]} on {self.parent.hex()[:12]})"
+
+
+class Template:
+    """A block but for its nonce."""
+
+    __slots__ = ("bits", "parent", "prefix", "timestamp", "transactions")
+
+    def __init__(
+        self, parent: bytes, transactions: Sequence[Transaction], timestamp: int, bits: int
+    ) -> None:
+        self.parent = parent
+        self.transactions = tuple(transactions)
+        self.timestamp = timestamp
+        self.bits = bits
+        root = merkle_root([transaction.key for transaction in transactions])
+        data = _LAYOUT.pack(VERSION, parent, root, timestamp, bits, 0)
+        self.prefix = data[:-NONCE_BYTES]
+
+    @property
+    def puzzle(self) -> Puzzle:
+        """What is to be searched."""
+        return Puzzle(prefix=self.prefix, nonce=Raw(NONCE_BYTES, "big"))
+
+    def header(self, nonce: int) -> Header:
+        """The header with this nonce, good or not."""
+        return Header(self.prefix + nonce.to_bytes(NONCE_BYTES, "big"))
+
+    def block(self, nonce: int) -> Block:
+        """The block with this nonce, good or not."""
+        return Block(self.header(nonce), self.transactions)
+
+
+def genesis_block(network: str, target: Target) -> Block:
+    """The first block of the network of this name and target. Raises `LocalError` for no name."""
+    if not network:
+        raise LocalError("a network has a name")
+    root = merkle_root([network.encode()])
+    return Block(Header(_LAYOUT.pack(VERSION, ROOT, root, 0, target.bits, 0)), ())
+
+
+@functools.lru_cache(maxsize=64)
+def target_of_bits(bits: int) -> Target:
+    """`Target.from_bits`, remembered: all blocks of a network have the same."""
+    return Target.from_bits(bits)

@@ -1,0 +1,262 @@
+"""The chain and the transactions that wait: what peers agree on, and nothing of how they talk.
+
+**One place for a transaction.** On any branch a transaction is in one block at most; `_holders`
+says which blocks of the tree have it, and a block that repeats one of its own branch is not valid.
+What waits in the pool is never in the best chain: what a block brings leaves the pool, and what a
+reorganisation takes out of the chain goes back to the front of it.
+
+**One tip.** The branch with most work is the best chain; of two with as much, the one whose last
+block has the smaller id. Which was seen first plays no part. So peers that know the same blocks
+have the same tip, and need no next block to agree: where five transactions make a block, that one
+may be long in coming.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from nonsuch.chain.mempool import Mempool, TransactionRefused
+from nonsuch.chain.tree import (
+    BlockTree,
+    Change,
+    Entry,
+    Extended,
+    Reorged,
+    SideBranch,
+    branch,
+)
+from nonsuch.chain.validation import (
+    AHEAD_SECONDS_MAX,
+    MEDIAN_BLOCKS,
+    DoubleTransaction,
+    check_genesis,
+    check_timestamp,
+)
+from nonsuch.networks.peer.block import (
+    BLOCK_TRANSACTIONS,
+    MICROSECONDS,
+    ROOT,
+    Block,
+    Template,
+    Transaction,
+    genesis_block,
+)
+from nonsuch.networks.peer.messages import KNOWN_MAX, SHORT_KEY_BYTES
+from nonsuch.networks.peer.rules import check_transaction
+from nonsuch.networks.peer.settings import PeerSettings
+
+__all__ = ["WAITING_BYTES_MAX", "Ledger", "TransactionConfirmed", "TransactionTooNew"]
+
+WAITING_BYTES_MAX = 2**22
+"""Transactions that wait, in bytes: five thousand of the longest take two of the four megabytes."""
+
+STALE_HOLDERS_MAX = 10_000
+"""Entries of `_holders` that may be left of blocks that the tree has forgotten."""
+
+
+class TransactionConfirmed(TransactionRefused):
+    """It is in the best chain already."""
+
+
+class TransactionTooNew(TransactionRefused):
+    """It comes from the future, or our clock is wrong."""
+
+
+class Ledger:
+    """A tree of blocks, and the transactions that wait. `unix` is always Unix time in seconds."""
+
+    def __init__(self, settings: PeerSettings) -> None:
+        self.genesis = genesis_block(settings.network, settings.target)
+        self.bits = self.genesis.header.bits
+        self.tree: BlockTree[Block] = BlockTree(ROOT, self._validate)
+        self.waiting: Mempool[bytes, Transaction] = Mempool(settings.waiting_max, WAITING_BYTES_MAX)
+        self.reorgs = 0
+        self._confirmed: list[bytes] = []
+        self._holders: dict[bytes, tuple[Entry[Block], ...]] = {}
+        self._unix = 0.0
+        self._digest: bytes | None = None
+        self._keys: list[bytes] | None = None
+        self.tree.connect(self.genesis)
+
+    @property
+    def tip(self) -> Entry[Block]:
+        """The last block of the best chain; there is always one."""
+        tip = self.tree.tip
+        assert tip is not None, "a ledger begins with its genesis"
+        return tip
+
+    def is_better(self, work: int, tip: bytes) -> bool:
+        """Whether a chain of so much work that ends in this block would take ours' place."""
+        ours = self.tip
+        return work > ours.chainwork or (work == ours.chainwork and tip < ours.block.id)
+
+    def is_confirmed(self, key: bytes) -> bool:
+        """Whether the transaction with this key is in the best chain."""
+        return any(map(self.tree.on_best, self._holders.get(key, ())))
+
+    # Blocks.
+
+    def connect(self, block: Block, source: int, unix: float) -> list[Change[Block]]:
+        """Take a block that was checked by itself; see `rules`, and `BlockTree.connect`."""
+        self._unix = unix
+        changes = self.tree.connect(
+            block, source=source, now=unix, prefer=block.id < self.tip.block.id
+        )
+        for change in changes:
+            self._follow(change)
+        self._sweep()
+        return changes
+
+    def _follow(self, change: Change[Block]) -> None:
+        """Keep the index and the pool in step with the tree."""
+        if not isinstance(change, Extended | Reorged | SideBranch):
+            return
+        entry = self.tree.entry(change.block.id)
+        assert entry is not None, "it has joined the tree"
+        for key in change.block.keys:
+            self._holders[key] = (*self._holders.get(key, ()), entry)
+        if isinstance(change, Extended):
+            self._confirm(change.block.keys)
+        elif isinstance(change, Reorged):
+            self.reorgs += 1
+            self._reorganize(change)
+        self._waiting_changed()
+
+    def _reorganize(self, change: Reorged[Block]) -> None:
+        """What left the chain waits again, unless it has joined it too."""
+        joined = dict.fromkeys(key for block in change.connected for key in block.keys)
+        left = [
+            (key, transaction, transaction.size)
+            for block in reversed(change.disconnected)
+            for key, transaction in zip(block.keys, block.transactions, strict=True)
+            if key not in joined
+        ]
+        self._confirm(joined)
+        self.waiting.restore(left)
+
+    def _confirm(self, keys: Collection[bytes]) -> None:
+        self._confirmed += [key for key in keys if key in self.waiting]
+        self.waiting.confirm(keys)
+
+    def take_confirmed(self) -> list[bytes]:
+        """The keys of what waited, and is in the best chain now; each is told once."""
+        confirmed, self._confirmed = self._confirmed, []
+        return confirmed
+
+    def _sweep(self) -> None:
+        """Forget who held what once the tree has forgotten them: it does so seldom."""
+        if len(self._holders) <= BLOCK_TRANSACTIONS * len(self.tree) + STALE_HOLDERS_MAX:
+            return
+        self._holders.clear()
+        for entry in self.tree:
+            for key in entry.block.keys:
+                self._holders[key] = (*self._holders.get(key, ()), entry)
+
+    def _validate(self, block: Block, parent: Entry[Block] | None) -> None:
+        """The rules that need a branch."""
+        if parent is None:
+            check_genesis(block.id, self.genesis.id)
+            return
+        check_timestamp(block.header.timestamp, _times(parent), self._unix)
+        for key in block.keys:
+            for holder in self._holders.get(key, ()):
+                if self.tree.includes(parent, holder):
+                    height = holder.height
+                    raise DoubleTransaction(f"a transaction of block {height} is there again")
+
+    # Transactions.
+
+    def submit(self, transaction: Transaction, unix: float) -> bytes:
+        """Have a transaction wait for a block; its key.
+
+        Raises `WrongTransaction`, `TransactionTooNew`, `TransactionConfirmed`, `TransactionKnown`
+        or `MempoolFull`.
+        """
+        check_transaction(transaction)
+        if transaction.timestamp > (unix + AHEAD_SECONDS_MAX) * MICROSECONDS:
+            raise TransactionTooNew("the transaction comes from the future")
+        key = transaction.key
+        if self.is_confirmed(key):
+            raise TransactionConfirmed("the transaction is in the chain already")
+        self.waiting.add(key, transaction, transaction.size)
+        self._waiting_changed()
+        return key
+
+    @property
+    def digest(self) -> bytes:
+        """Of all that waits, whatever the order: equal pools have equal ones."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(b"".join(sorted(self._waiting_keys()))).digest()
+        return self._digest
+
+    @property
+    def known(self) -> bytes:
+        """The beginnings of the keys of all that waits, joined: what `AskTransactions` says."""
+        return b"".join(key[:SHORT_KEY_BYTES] for key in self._waiting_keys()[:KNOWN_MAX])
+
+    def unknown_to(self, known: bytes, limit: int) -> tuple[Transaction, ...]:
+        """At most `limit` of what waits here and whose short key is none of these."""
+        size = SHORT_KEY_BYTES
+        short = {known[at : at + size] for at in range(0, len(known), size)}
+        pairs = zip(self._waiting_keys(), self.waiting, strict=True)
+        missing = (transaction for key, transaction in pairs if key[:size] not in short)
+        return tuple(islice(missing, limit))
+
+    def _waiting_keys(self) -> list[bytes]:
+        """The keys of all that waits, in its order."""
+        if self._keys is None:
+            self._keys = [transaction.key for transaction in self.waiting]
+        return self._keys
+
+    def _waiting_changed(self) -> None:
+        self._digest = self._keys = None
+
+    # The next block.
+
+    def template(self, unix: float) -> Template | None:
+        """The block to be found on the tip; None where fewer than five transactions wait.
+
+        None also where blocks came so fast that it would have to come from the future: a timestamp
+        must be past the median of those before.
+        """
+        transactions = self.waiting.first(BLOCK_TRANSACTIONS)
+        timestamp = max(int(unix), self._median() + 1)
+        if len(transactions) < BLOCK_TRANSACTIONS or timestamp > unix + AHEAD_SECONDS_MAX / 2:
+            return None
+        return Template(self.tip.block.id, transactions, timestamp, self.bits)
+
+    @property
+    def could_mine(self) -> bool:
+        """Whether enough transactions wait for a block."""
+        return len(self.waiting) >= BLOCK_TRANSACTIONS
+
+    def is_next(self, template: Template) -> bool:
+        """Whether a template is still the block to be found: on the tip, of those who are first."""
+        first = self.waiting.first(BLOCK_TRANSACTIONS)
+        return template.parent == self.tip.block.id and template.transactions == tuple(first)
+
+    def _median(self) -> int:
+        times = sorted(_times(self.tip))
+        return times[len(times) // 2]
+
+    def check(self) -> None:
+        """Assert every invariant."""
+        tree = self.tree
+        tree.check()
+        tip = self.tip
+        assert not any(self.is_better(entry.chainwork, entry.block.id) for entry in tree), (
+            "a better tip"
+        )
+        keys = [key for entry in branch(tip) for key in entry.block.keys]
+        assert len(keys) == len(set(keys)), "a transaction is in the chain twice"
+        assert not any(key in self.waiting for key in keys), "what waits is in the chain"
+        for entry in tree:
+            for key in entry.block.keys:
+                assert entry in self._holders[key]
+
+
+def _times(entry: Entry[Block]) -> Iterator[int]:
+    """The timestamps whose median the next block must be past."""
+    return (each.block.header.timestamp for each in branch(entry, MEDIAN_BLOCKS))
