@@ -207,8 +207,10 @@ class _Display:
 
     async def _room(self) -> None:
         """Until the miner listens, and has not too many payloads waiting."""
-        while self._node is None or self._core.statistics().payloads >= PAYLOADS_AHEAD:
-            await asyncio.sleep(LINE_SECONDS)  # noqa: ASYNC110  # a core has no events for others
+        full = PAYLOADS_AHEAD
+        # A core has no events for others.
+        while self._node is None or self._core.statistics().payloads >= full:  # noqa: ASYNC110
+            await asyncio.sleep(LINE_SECONDS)
 
     @contextlib.contextmanager
     def _shown(self) -> Iterator[Callable[[], None]]:
