@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -36,6 +37,13 @@ class Fact(TypedDict, total=False):
     redone: int
     url: str
     jobs: int
+    block: str
+    parent: str
+    data: str
+    height: int
+    best: bool
+    tip: str
+    blocks: int
 
 
 class Process:
@@ -44,6 +52,7 @@ class Process:
     def __init__(self, *arguments: str, **variables: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nonsuch", *arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **variables},
@@ -99,6 +108,12 @@ class Process:
         """What stands on standard output."""
         return b"".join(self.lines).decode()
 
+    def say(self, line: str) -> None:
+        """Type a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -121,9 +136,10 @@ class Process:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
         self.wait()
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
 
 class Network:
@@ -187,9 +203,9 @@ def answer_of(client: Process) -> Answer:
     return msgspec.json.decode(client.output, type=Answer)
 
 
-def free_port() -> int:
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """A port of this machine that nobody has; somebody may take it, but hardly so soon."""
-    with socket.socket() as probe:
+    with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

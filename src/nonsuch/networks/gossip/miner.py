@@ -15,7 +15,7 @@ reorganisation throws out of the chain go back into it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from nonsuch.chain.mempool import Mempool, TransactionRefused
 from nonsuch.chain.tree import (
@@ -83,6 +83,8 @@ CHECKED_BLOCKS, CHECKED_EVERY = 32, 64
 ADDRESS_OF_STRANGERS = "strangers"
 
 CHAIN_SUBJECT = "chain"
+
+_Growth: TypeAlias = Extended[Block] | Reorged[Block] | SideBranch[Block]
 
 
 class Miner:
@@ -164,6 +166,7 @@ class Miner:
         return []
 
     def _on_tick(self, now: float) -> list[Effect]:
+        self.tree.orphans.expire(now)
         effects = self._relay.tick(now)
         if self._mine_at is not None and now >= self._mine_at:
             self._mine_at = None
@@ -199,39 +202,35 @@ class Miner:
         return effects + kept
 
     def _on_change(self, change: Change[Block], peer: Peer, now: float) -> list[Effect]:
-        block = change.block
         match change:
-            case Extended() | Reorged():
-                effects = self._relay.relay(block, peer.number, now)
-                effects += self._relay.progressed(peer, block, now)
-                return effects + self._joined(change, peer)
-            case SideBranch():
-                entry = self.tree.entry(block.id)
-                assert entry is not None
-                effects = self._relay.relay(block, peer.number, now)
-                effects += self._relay.progressed(peer, block, now)
-                if self._lags(entry) and not self._relay.is_syncing(peer):
-                    effects += self._relay.answer(peer, entry, now)
-                return effects + self._joined(change, peer)
-            case Orphaned():
+            case Extended() | Reorged() | SideBranch():
+                return self._on_growth(change, peer, now)
+            case Orphaned() | Duplicate():
+                # A duplicate waits for its parent already; asking again may be the way to it.
                 return self._relay.ask(peer, now)
             case Invalid(error=error, source=source):
                 return self._charge(self._peer(source), str(error), now)
-            case Duplicate():
-                # It waits for its parent already, and this may be the way to it.
-                return self._relay.ask(peer, now)
+
+    def _on_growth(self, change: _Growth, peer: Peer, now: float) -> list[Effect]:
+        """The tree has grown by a block."""
+        block = change.block
+        entry = self.tree.entry(block.id)
+        if entry is None:
+            return []  # A sibling that came in with it has taken its place again.
+        effects = self._relay.relay(block, peer.number, now)
+        effects += self._relay.progressed(peer, block, now)
+        behind = isinstance(change, SideBranch) and self._lags(entry)
+        if behind and not self._relay.is_syncing(peer):
+            effects += self._relay.answer(peer, entry, now)
+        return effects + self._told(change, entry, peer)
 
     def _lags(self, entry: Entry[Block]) -> bool:
         assert self.tree.tip is not None
         return entry.chainwork < self.tree.tip.chainwork
 
-    def _joined(
-        self, change: Extended[Block] | Reorged[Block] | SideBranch[Block], peer: Peer
-    ) -> list[Effect]:
-        """Tell of a block that is in the tree now."""
-        block = change.block
-        entry = self.tree.entry(block.id)
-        assert entry is not None
+    def _told(self, change: _Growth, entry: Entry[Block], peer: Peer) -> list[Effect]:
+        """What people hear of it."""
+        block = entry.block
         parent, name, text = block.parent.hex(), block.id.hex(), _text(block.data)
         best = not isinstance(change, SideBranch)
         effects: list[Effect] = []

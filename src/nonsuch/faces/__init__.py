@@ -1,0 +1,1 @@
+"""Other people's interfaces over our parts: thin, and for those who know them already."""
