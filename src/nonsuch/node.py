@@ -37,6 +37,7 @@ from nonsuch.work.goals import Goal
 from nonsuch.work.puzzle import Puzzle
 
 __all__ = [
+    "DATAGRAM_BYTES_MAX",
     "LOCAL",
     "STRANGER",
     "Advanced",
@@ -71,6 +72,9 @@ the core sends there is for the user, and dropped where nobody asked for it.
 
 STRANGER = -1
 """Who sends datagrams and is no configured peer. Nothing is sent there: sources can be forged."""
+
+DATAGRAM_BYTES_MAX = 65_507
+"""What fits a packet of IPv4, behind its header and that of UDP (RFC 791, RFC 768)."""
 
 
 # What happens to a core.

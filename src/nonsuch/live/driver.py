@@ -21,6 +21,7 @@ from typing import TypeVar
 from nonsuch.live.journal import Journal
 from nonsuch.live.searching import Searches
 from nonsuch.live.tcp import Address, Listener, Network
+from nonsuch.live.udp import DatagramNetwork, Datagrams
 from nonsuch.node import (
     LOCAL,
     Cancel,
@@ -51,8 +52,8 @@ class Node:
     """A core and all that it needs of this machine. `run` it once.
 
     `listeners` are where peers come in, `dial` is whom a `Dial` calls, one address or several by
-    name. `observe` hears every fact, `local` all that is said to `LOCAL`, and `ready` is called
-    once peers can come.
+    name, and `datagrams` are the peers that need no call. `observe` hears every fact, `local` all
+    that is said to `LOCAL`, and `ready` is called once peers can come.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Node:
         *,
         listeners: Iterable[Listener] = (),
         dial: Address | Mapping[str, Address] | None = None,
+        datagrams: Datagrams | None = None,
         journal: Journal | None = None,
         threads: int | None = None,
         observe: Callable[[object], None] | None = None,
@@ -84,13 +86,16 @@ class Node:
         self._closed = False
         self._error: BaseException | None = None
         book = {"": dial} if isinstance(dial, Address) else dial
-        self._network = Network(self.deliver, {} if book is None else book)
+        self._datagram_peers = 0 if datagrams is None else len(datagrams.peers)
+        self._datagrams = None if datagrams is None else DatagramNetwork(self.deliver, datagrams)
+        self._network = Network(self.deliver, {} if book is None else book, self._datagram_peers)
         self._searches = Searches(threads, lambda event: self.deliver((event,)), self._fail)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of each listener, once the node is ready."""
-        return self._network.addresses
+        """Host and port of each listener, and then of datagrams, once the node is ready."""
+        datagrams = [] if self._datagrams is None else self._datagrams.addresses
+        return self._network.addresses + datagrams
 
     def stop(self) -> None:
         """End `run`, after the core's last words."""
@@ -107,6 +112,8 @@ class Node:
             await self._settled()  # What is restored comes before who asks for it.
             for listener in self._listeners:
                 await self._network.listen(listener)
+            if self._datagrams is not None:
+                await self._datagrams.listen()
             if self._ready is not None:
                 self._ready(self)
             await self._over.wait()
@@ -127,6 +134,8 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         await self._searches.close()
+        if self._datagrams is not None:
+            await self._datagrams.close()
         await self._network.close(STOP_SECONDS)
         await self._settled()
         self._closed = True
@@ -236,7 +245,9 @@ class Node:
                 pass  # There is no journal.
 
     def _send(self, peer: int, message: object) -> None:
-        if peer > LOCAL:
+        if peer > self._datagram_peers:
             self._network.send(peer, message)
+        elif peer > LOCAL and self._datagrams is not None:
+            self._datagrams.send(peer, message)
         elif peer == LOCAL and self._local is not None:
             self._local(message)

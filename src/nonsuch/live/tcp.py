@@ -19,7 +19,7 @@ from typing import Protocol, cast
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, Received
 
-__all__ = ["Address", "Connection", "Listener", "Network", "Wire"]
+__all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted: a room full of miners at once."""
@@ -121,7 +121,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, whoever ended it."""
-        self._network.closed(self, self.why or (_why(error) if error else "it hung up"))
+        self._network.closed(self, self.why or (reason_of(error) if error else "it hung up"))
 
     def cut(self, why: str) -> None:
         """End it at once, whatever is on its way."""
@@ -174,7 +174,7 @@ class Network:
             )
         except (OSError, OverflowError, UnicodeError) as error:
             where = f"{listener.host}:{listener.port}"
-            raise LocalError(f"cannot listen on {where}: {_why(error)}") from None
+            raise LocalError(f"cannot listen on {where}: {reason_of(error)}") from None
         self._servers.append(server)
 
     def dial(self, name: str) -> None:
@@ -199,7 +199,7 @@ class Network:
                 )
         except (OSError, OverflowError, TimeoutError, UnicodeError) as error:
             self._dialling.discard(name)
-            why = f"cannot reach {address.host}:{address.port}: {_why(error)}"
+            why = f"cannot reach {address.host}:{address.port}: {reason_of(error)}"
             self._deliver((Disconnected(0, why, name),))
 
     # What connections report.
@@ -320,7 +320,8 @@ def _keep_alive(transport: asyncio.Transport | None) -> None:
             raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _why(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What a person reads of a failure of the system."""
     if isinstance(error, TimeoutError):
         return "no answer"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | socket.gaierror):
