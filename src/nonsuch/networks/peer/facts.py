@@ -118,7 +118,7 @@ class StopAsked(_Fact, frozen=True):
 
 
 class Answered(_Fact, frozen=True):
-    """A peer has answered: the name of its answer, and its text for people."""
+    """A peer has answered, with a message of this name."""
 
     answer: str
 

@@ -174,14 +174,14 @@ class Links:
             self.drop(session, f"this peer has its {self._settings.connections_max} connections")
         return session
 
-    def disconnected(self, number: int, why: str, now: float) -> Session | None:
-        """A connection is gone; who it was, if anybody."""
+    def disconnected(self, number: int, why: str, now: float) -> None:
+        """A connection is gone."""
         session = self.sessions.pop(number, None)
-        if session is not None and session.neighbour is not None:
-            if session.neighbour.session is session:
-                self._away(session.neighbour, why, now)
-            session.role = DROPPED
-        return session
+        if session is None:
+            return
+        session.role = DROPPED
+        if session.neighbour is not None and session.neighbour.session is session:
+            self._away(session.neighbour, why, now)
 
     def reached(self, session: Session) -> None:
         """A peer has said who it is."""

@@ -120,13 +120,14 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hello(_Message, frozen=True, tag="hello"):
-    """The first message of whoever dialled. `network` is the id of its genesis block.
+    """The first message of whoever dialled.
 
-    `node` is drawn by a peer when it starts; a client has none.
+    A peer says which `network` it is of, by the id of its genesis block, and a `node` that it drew
+    when it started. A client has neither.
     """
 
     role: Literal["peer", "client"]
-    network: Id
+    network: Annotated[bytes, Meta(max_length=ID_BYTES)] = b""
     node: Annotated[bytes, Meta(max_length=NODE_BYTES)] = b""
     name: Name = ""
     rule: Name = RULE
