@@ -16,7 +16,19 @@ from collections.abc import Sequence
 import typer
 
 from nonsuch import LocalError, __version__
-from nonsuch.cli import bench, info, miner, pool, simulate, solve, status, submit, verify
+from nonsuch.cli import (
+    bench,
+    gossip,
+    info,
+    miner,
+    peer,
+    pool,
+    simulate,
+    solve,
+    status,
+    submit,
+    verify,
+)
 from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
@@ -43,6 +55,9 @@ app.command("miner")(miner.miner)
 app.command("submit", epilog=PRESET_TABLE)(submit.submit)
 app.command("status")(status.status)
 app.command("cancel")(status.cancel)
+app.command("gossip")(gossip.gossip)
+app.command("peer")(peer.peer)
+app.command("ask")(peer.ask)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)

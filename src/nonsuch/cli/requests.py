@@ -1,0 +1,136 @@
+"""What people say to a peer, and what it answers: the network's own words, and plain ones.
+
+tx|abcd1234|hello      tx abcd1234 hello      put a transaction into a block
+pb                     pb 64                  print blocks, from a height on
+hb                                            how does the peer stand?
+gp                                            the last proof, and what is to be mined
+up|NONCE               up NONCE               a proof for the last `gp`; or up TEMPLATE NONCE
+cc                                            stop the peer
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+import msgspec
+
+from nonsuch import LocalError
+from nonsuch.cli.terminal import format_count, format_duration
+from nonsuch.networks.peer import messages
+from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header, Transaction
+from nonsuch.networks.peer.client import Answer
+from nonsuch.networks.peer.statistics import PeerStatistics
+
+__all__ = ["WORDS", "format_answer", "parse_request"]
+
+WORDS = "tx SENDER CONTENT · pb [HEIGHT] · hb · gp · up NONCE · cc"
+
+BLOCKS_SHOWN = 20
+_CHARACTERS_MAX = 2**12
+_NUMBER = re.compile(r"\d{1,20}")
+
+
+def parse_request(text: str, *, timestamp: int = 0, template: int = 0) -> messages.Request:
+    """The request that a line stands for. Raises `LocalError` for what is none.
+
+    `timestamp` (Unix microseconds, 0 for the peer's own) goes into a transaction; `template` is the
+    number of the last one that was heard of.
+    """
+    word, *rest = _split(text)
+    match word.lower(), rest:
+        case "tx", [sender, content]:
+            return messages.SubmitTransaction(sender, content, timestamp)
+        case "pb", []:
+            return messages.AskChain(0, BLOCKS_SHOWN)
+        case "pb", [start]:
+            return messages.AskChain(_number(start), BLOCKS_SHOWN)
+        case "hb", []:
+            return messages.AskStatus()
+        case "gp", []:
+            return messages.AskTemplate()
+        case "up", [nonce]:
+            return messages.OfferProof(template, _number(nonce))
+        case "up", [number, nonce]:
+            return messages.OfferProof(_number(number), _number(nonce))
+        case "cc", []:
+            return messages.Stop()
+        case _:
+            raise LocalError(f"{text[:80]!r} is no request; there are: {WORDS}")
+
+
+def _split(text: str) -> list[str]:
+    """The words of a line: at bars, or at spaces; a content may have spaces."""
+    line = text.strip()[:_CHARACTERS_MAX]
+    if "|" in line:
+        return line.split("|")
+    parts = line.split(None, 2 if line[:3].lower() == "tx " else -1)
+    return parts or [""]
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) >= 2**64:
+        raise LocalError(f"a whole number below 2**64 is wanted, not {text[:40]!r}")
+    return int(text)
+
+
+def format_answer(answer: Answer) -> str:
+    """An answer as people read it, in the words of the network where it has some."""
+    match answer:
+        case messages.Verdict(accepted=accepted, reason=reason):
+            return _with_reason("Accepted" if accepted else "Rejected", reason)
+        case messages.Reward(accepted=accepted, reason=reason):
+            return _with_reason("Reward" if accepted else "No reward", reason)
+        case messages.Stopped(reason=reason):
+            return _with_reason("it goes on" if reason else "connection closed", reason)
+        case messages.Template():
+            return _template_text(answer)
+        case messages.Chain():
+            return _chain_text(answer)
+        case messages.Status(statistics=statistics):
+            return _status_text(msgspec.json.decode(statistics, type=PeerStatistics))
+
+
+def _with_reason(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text
+
+
+def _template_text(template: messages.Template) -> str:
+    last = f"the last proof is {template.proof}"
+    if not template.number:
+        return f"{last}; fewer than five transactions wait, there is nothing to mine"
+    return (
+        f"{last}; template {template.number}, for height {template.height}:"
+        f" SHA-256 of {template.prefix.hex()} and eight bytes of nonce, big-endian,"
+        f" for bits {template.bits:08x}"
+    )
+
+
+def _chain_text(chain: messages.Chain) -> str:
+    lines = [_block_text(chain.start + place, form) for place, form in enumerate(chain.blocks)]
+    stop = chain.start + len(chain.blocks)
+    lines.append(
+        f"{format_count(chain.height + 1)} blocks"
+        + (f"; pb {stop} for more" * (stop <= chain.height))
+    )
+    return "\n".join(lines)
+
+
+def _block_text(height: int, form: BlockForm) -> str:
+    header = Header(form.header)
+    when = datetime.datetime.fromtimestamp(header.timestamp, datetime.UTC)
+    first = f"{height:6}  {header.id.hex()}  {when:%Y-%m-%d %H:%M:%S}  nonce {header.nonce}"
+    return "\n".join([first, *(f"        {_transaction_text(each)}" for each in form.transactions)])
+
+
+def _transaction_text(transaction: Transaction) -> str:
+    when = datetime.datetime.fromtimestamp(transaction.timestamp / MICROSECONDS, datetime.UTC)
+    return f"{when:%H:%M:%S.%f}  {transaction.sender}  {transaction.content}"
+
+
+def _status_text(now: PeerStatistics) -> str:
+    return (
+        f"height {format_count(now.height)} · {now.tip[:16]}… · {now.waiting} waiting ·"
+        f" {now.neighbours_reached} of {now.neighbours} neighbours · {now.mined} mined here ·"
+        f" up {format_duration(now.seconds)}"
+    )
