@@ -28,7 +28,7 @@ from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
 from nonsuch.live.tcp import Address, Listener
 from nonsuch.networks.peer import facts, messages
-from nonsuch.networks.peer.block import MICROSECONDS
+from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header
 from nonsuch.networks.peer.client import Answer, Client
 from nonsuch.networks.peer.peer import Peer
 from nonsuch.networks.peer.records import decode_record, encode_record
@@ -181,11 +181,11 @@ def _is_yes(answer: Answer) -> bool:
 
 
 def _json_text(answer: Answer) -> str:
-    """The answer's fields; bytes are hex digits, and a status is the statistics themselves."""
-    if isinstance(answer, messages.Status):
-        return answer.statistics.decode()
+    """The answer's fields, or those of a status; bytes are hex digits."""
     fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
-    plain = _plain({"answer": type(answer).__name__.lower(), **fields})
+    if isinstance(answer, messages.Status):
+        fields = msgspec.json.decode(answer.statistics, type=dict[str, object])
+    plain = _plain({"event": "answer", "answer": type(answer).__name__.lower(), **fields})
     return msgspec.json.encode(plain).decode()
 
 
@@ -198,6 +198,11 @@ def _plain(value: object) -> object:
             return {name: _plain(each) for name, each in value.items()}
         case list() | tuple():
             return [_plain(each) for each in value]
+        case BlockForm():
+            header = Header(value.header)
+            names = ("id", "parent", "root", "timestamp", "bits", "nonce")
+            parts = {name: getattr(header, name) for name in names}
+            return _plain({**parts, "transactions": value.transactions})
         case msgspec.Struct():
             return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
         case _:
