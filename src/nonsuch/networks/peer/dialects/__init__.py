@@ -1,0 +1,1 @@
+"""What other programs of this network speak: unframed requests, answers without a name."""
