@@ -61,6 +61,7 @@ __all__ = [
     "Started",
     "Stopping",
     "Tick",
+    "Wire",
 ]
 
 LOCAL = 0
@@ -234,6 +235,26 @@ class Core(Protocol):
 
     def _check(self) -> None:
         """Assert every invariant. Tests and the simulator call it after each event."""
+
+
+class Wire(Protocol):
+    """One end of one connection: bytes to messages and back, without any input or output.
+
+    A wire of datagrams remembers nothing: it is fed one datagram at a time.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the core knows this protocol as."""
+
+    def feed(self, data: bytes) -> list[object]:
+        """Take bytes as they came; return the messages that are complete.
+
+        Raises `RemoteProtocolError` for what is no message.
+        """
+
+    def encode(self, message: object) -> bytes:
+        """The bytes of a message; none where this wire has no words for it."""
 
 
 class Backoff:

@@ -14,10 +14,10 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 from nonsuch.errors import LocalError, RemoteProtocolError
-from nonsuch.node import Connected, Disconnected, Erred, Event, Received
+from nonsuch.node import Connected, Disconnected, Erred, Event, Received, Wire
 
 __all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
 
@@ -40,23 +40,6 @@ KEEP_ALIVE_SECONDS = 15
 """After so long without a word the system asks whether the other end is still there."""
 
 KEEP_ALIVE_TRIES = 3
-
-
-class Wire(Protocol):
-    """One end of one connection: bytes to messages and back, without any input or output."""
-
-    @property
-    def name(self) -> str:
-        """What the core knows this protocol as."""
-
-    def feed(self, data: bytes) -> list[object]:
-        """Take bytes as they came; return the messages that are complete.
-
-        Raises `RemoteProtocolError` for what is no message.
-        """
-
-    def encode(self, message: object) -> bytes:
-        """The bytes of a message; none where this wire has no words for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from nonsuch.errors import LocalError, RemoteProtocolError
-from nonsuch.live.tcp import Wire, reason_of
+from nonsuch.live.tcp import reason_of
 from nonsuch.node import (
     DATAGRAM_BYTES_MAX,
     STRANGER,
@@ -35,6 +35,7 @@ from nonsuch.node import (
     Erred,
     Event,
     Received,
+    Wire,
 )
 
 __all__ = ["PEERS_MAX", "DatagramNetwork", "Datagrams"]

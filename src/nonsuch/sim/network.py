@@ -5,7 +5,8 @@ tail), how often the way is clogged, and how often a connection is cut. That is 
 to a *stream*, as TCP makes it: what arrives is what was sent, in order and without a gap, up to
 some point; then the connection ends, and either end may learn of it first. A core that is to live
 through more can have more: with `loss`, `duplication` and `reordering` single messages inside a
-connection vanish, come twice, or are overtaken, and with `garbling` they arrive as nonsense.
+connection vanish, come twice, or are overtaken, and with `garbling` they arrive as nonsense. To
+datagrams all of that happens, see `datagrams.py`.
 
 **Partitions.** A *loud* one resets every connection that it separates, and refuses new ones. A
 *silent* one is a pulled cable: what was sent vanishes, nobody is told, dialling takes long and
@@ -55,7 +56,7 @@ class Conditions:
     """How long messages take on average; what is above the minimum is exponential."""
 
     clogging: float = 0.0
-    """The way is blocked for a while, and all that is behind this message waits too."""
+    """The way is blocked for a while, and all of a stream that is behind this message waits too."""
 
     clogging_seconds_mean: float = 1.0
     """For how long, on average; exponential."""
@@ -64,7 +65,7 @@ class Conditions:
     """The connection is found dead: this message and all later ones are lost, both ends told."""
 
     loss: float = 0.0
-    """This message alone vanishes. No stream does this, nor the following."""
+    """This message alone vanishes. Datagrams do this and the following, and no stream does."""
 
     duplication: float = 0.0
     """This message comes twice."""
@@ -73,7 +74,7 @@ class Conditions:
     """This message is late, and those behind it do not wait."""
 
     garbling: float = 0.0
-    """This message arrives as what its wire refuses; whoever hears an `Erred` hangs up."""
+    """This message arrives as what its wire refuses; who hears that of a stream, hangs up."""
 
     dial_seconds_max: float = 10.0
     """When dialling somebody who does not answer is given up."""
@@ -135,23 +136,38 @@ class Surroundings(Protocol):
     def deliver(self, name: str, event: Event) -> None:
         """Hand an event to the core of this node."""
 
+    def when_awake(self, name: str, action: Callable[[], object]) -> None:
+        """Do this now, or when this node is not frozen any more."""
+
 
 class _Host:
     """A machine as the network sees it.
 
     `dials` are names of nodes by the addresses that its core knows them by, `dialling` addresses,
-    and `dark` connections that its power failure froze.
+    and `dark` connections that its power failure froze. Peers are numbered upwards behind `first`.
     """
 
-    __slots__ = ("dark", "dialling", "dials", "ends", "life", "listens", "name", "number", "state")
+    __slots__ = (
+        "dark",
+        "dialling",
+        "dials",
+        "ends",
+        "first",
+        "life",
+        "listens",
+        "name",
+        "number",
+        "state",
+    )
 
-    def __init__(self, name: str, *, listens: bool, dials: Mapping[str, str]) -> None:
+    def __init__(self, name: str, *, listens: bool, dials: Mapping[str, str], first: int) -> None:
         self.name = name
         self.listens = listens
         self.dials = dials
+        self.first = first
         self.state = "down"
         self.life = 0
-        self.number = 0
+        self.number = first
         self.dialling: set[str] = set()
         self.ends: dict[int, _End] = {}
         self.dark: list[_Connection] = []
@@ -244,17 +260,28 @@ class Network:
 
     # Machines come and go.
 
-    def add(self, name: str, *, listens: bool, dials: Mapping[str, str], wire: str) -> None:
-        """A machine, still down. `wire` is what the connections that it dials are said to speak."""
-        self._hosts[name] = _Host(name, listens=listens, dials=dials)
+    def add(
+        self,
+        name: str,
+        *,
+        listens: bool,
+        dials: Mapping[str, str],
+        wire: str,
+        first: int,
+    ) -> None:
+        """A machine, still down. `wire` is what the connections that it dials are said to speak.
+
+        Connections are numbered upwards behind `first`.
+        """
+        self._hosts[name] = _Host(name, listens=listens, dials=dials, first=first)
         self._wires[name] = wire
 
     def start(self, name: str) -> None:
-        """A new life: peers are numbered from 1 again, and those of a dark time learn of it."""
+        """A new life: peers are numbered anew, and those of a dark time learn of it."""
         host = self._hosts[name]
         host.state = "up"
         host.life += 1
-        host.number = 0
+        host.number = host.first
         dark, host.dark = host.dark, []
         for connection in dark:
             for end in connection.ends:
@@ -287,6 +314,10 @@ class Network:
             if not end.why:
                 self._end_from_afar_later(end.other, "it hung up")
             self._gone(end)
+
+    def is_up(self, name: str) -> bool:
+        """Whether somebody is there to whom something can be brought."""
+        return self._hosts[name].state == "up"
 
     # What cores want.
 
@@ -340,7 +371,7 @@ class Network:
         """The request to connect has arrived, if it has."""
         if host.life != life:
             return
-        partition = self._between(host.name, target.name)
+        partition = self.between(host.name, target.name)
         if target.state == "dark" or (partition is not None and partition.silent):
             self._give_up_later(host, address)
         elif partition is not None:
@@ -398,8 +429,8 @@ class Network:
 
     # How messages travel.
 
-    def _delay(self) -> int:
-        """How long something is under way, drawn."""
+    def delay(self) -> int:
+        """How long something is under way, drawn, in microseconds."""
         conditions, lots = self.conditions, self._around.lots
         seconds = conditions.delay_seconds_min
         tail = conditions.delay_seconds_mean - seconds
@@ -410,7 +441,7 @@ class Network:
         return round(seconds * SECOND)
 
     def _soon(self) -> int:
-        return self._around.microseconds + self._delay()
+        return self._around.microseconds + self.delay()
 
     def _behind(self, end: _End) -> int:
         """When something that sets out now reaches this end, behind all that already has."""
@@ -420,7 +451,7 @@ class Network:
     def _set_out(self, receiver: _End, message: object) -> None:
         reordering = self.conditions.reordering
         if reordering and self._around.lots.random() < reordering:
-            when = max(receiver.arrives_at, self._soon()) + self._delay()  # and nobody waits for it
+            when = max(receiver.arrives_at, self._soon()) + self.delay()  # and nobody waits for it
         else:
             when = self._behind(receiver)
         self._around.call_at(when, partial(self._arrive, receiver, message))
@@ -509,7 +540,7 @@ class Network:
         one, another = sender.host.name, receiver.host.name
         return any(each.silent and each.stops(one, another) for each in self._partitions)
 
-    def _between(self, one: str, another: str) -> Partition | None:
-        """What would stop a request to connect; its answer is another matter."""
+    def between(self, one: str, another: str) -> Partition | None:
+        """What stops something on its way from one to another; its answer is another matter."""
         stops = (each for each in self._partitions if each.stops(one, another))
         return next(stops, None)

@@ -62,6 +62,7 @@ from nonsuch.node import (
     Stopping,
     Tick,
 )
+from nonsuch.sim.datagrams import DatagramNetwork, Datagrams
 from nonsuch.sim.network import LAN, SECOND, Conditions, Network, Partition
 from nonsuch.work.goals import First, Goal, Lowest, Shares
 from nonsuch.work.puzzle import Puzzle
@@ -135,6 +136,7 @@ class World:
         self.events_max = events_max
         self.ranks = Ranks() if ranks is None else ranks
         self.network = Network(self, conditions)
+        self.datagrams = DatagramNetwork(self, self.network)
         self._observe = observe
         self._nodes: dict[str, _Node] = {}
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
@@ -154,6 +156,7 @@ class World:
         listens: bool = False,
         dials: str | Mapping[str, str] | None = None,
         wire: str = "",
+        datagrams: Datagrams | None = None,
         clock_rate: float = 1.0,
         clock_offset_seconds: float = 0.0,
         storage: bool = True,
@@ -161,8 +164,9 @@ class World:
         """A machine and its core, which starts now, behind all that is to be done now already.
 
         `factory` makes the core of each life. `dials` names the node that a `Dial` calls, or the
-        nodes by the addresses that the core dials them by, and `wire` what is spoken there. Without
-        `storage` nothing is kept and no effect waits.
+        nodes by the addresses that the core dials them by, and `wire` what is spoken there.
+        `datagrams` are the peers that need no dialling. Without `storage` nothing is kept and no
+        effect waits.
         """
         if name in self._nodes:
             raise LocalError(f"there is a {name} already")
@@ -174,7 +178,15 @@ class World:
         node.processor.set_rate(hash_rate)
         self._nodes[name] = node
         book = {"": dials} if isinstance(dials, str) else dials
-        self.network.add(name, listens=listens, dials={} if book is None else book, wire=wire)
+        self.network.add(
+            name,
+            listens=listens,
+            dials={} if book is None else book,
+            wire=wire,
+            first=0 if datagrams is None else len(datagrams.peers),
+        )
+        if datagrams is not None:
+            self.datagrams.add(name, datagrams)
         node.start()
 
     def core(self, name: str) -> Core:
@@ -255,6 +267,18 @@ class World:
         self.note("", ("cut", one, another))
         self.network.cut(one, another)
 
+    def send_datagram(
+        self, sender: str, target: str, data: bytes, *, source: str | None = None
+    ) -> None:
+        """Have a node send any bytes to another, though its core would not.
+
+        They set out from `sender`, and say that they come from `source`: anybody can forge that.
+        """
+        node, source = self._node(sender), sender if source is None else source
+        self.note(sender, ("datagram", self._node(target).name, data, source))
+        if node.up:
+            self.datagrams.set_out(sender, target, data, source)
+
     # Time.
 
     @property
@@ -311,6 +335,10 @@ class World:
     def deliver(self, name: str, event: Event) -> None:
         """Hand an event to a core, or to a frozen node's queue: for the network."""
         self._nodes[name].receive(event)
+
+    def when_awake(self, name: str, action: Callable[[], object]) -> None:
+        """Do this now, or in its turn when the node thaws: for the network."""
+        self._nodes[name].when_awake(action)
 
     def tell(self, name: str, fact: object) -> None:
         """A core has emitted a fact."""
@@ -454,11 +482,13 @@ class _Node:
         self.core = self.factory()
         self.world.note(self.name, "start")
         self.world.network.start(self.name)
+        self.world.datagrams.start(self.name)
         self.world.call_at(self.world.microseconds, partial(self._begin, self.life))
 
     def _begin(self, life: int) -> None:
         if self.life == life and self.up:
             self.receive(Started(() if self.disk is None else self.disk.read()))
+            self.world.datagrams.greet(self.name)
 
     def crash(self, *, silent: bool) -> None:
         """End this life at once, and all that was only in memory with it."""
@@ -473,7 +503,7 @@ class _Node:
 
     def stop_soon(self) -> None:
         """End this life behind all that is to be done now, and in good order."""
-        stop = partial(self._when_awake, partial(self._stop, self.life))
+        stop = partial(self.when_awake, partial(self._stop, self.life))
         self.world.call_at(self.world.microseconds, stop)
 
     def _stop(self, life: int) -> None:
@@ -513,7 +543,8 @@ class _Node:
         while self.backlog and not self.frozen:
             self.backlog.popleft()()
 
-    def _when_awake(self, action: Callable[[], object]) -> None:
+    def when_awake(self, action: Callable[[], object]) -> None:
+        """Do this now, or in its turn when the node thaws."""
         if self.frozen:
             self.backlog.append(action)
         else:
@@ -576,7 +607,7 @@ class _Node:
     def _timer(self, number: int) -> None:
         """A timer fires. One that is stale leaves the live one alone."""
         if number == self.tick_number:
-            self._when_awake(self._fire)
+            self.when_awake(self._fire)
 
     def _fire(self) -> None:
         self.tick_at = None
@@ -613,7 +644,7 @@ class _Node:
     def _synced(self, commit: _Commit) -> None:
         if commit is self.commit:
             self._write(commit)
-            self._when_awake(partial(self._acknowledged, commit))
+            self.when_awake(partial(self._acknowledged, commit))
 
     def _acknowledged(self, commit: _Commit) -> None:
         """What was in the queue when this commit began waits for nothing any more."""
@@ -630,7 +661,8 @@ class _Node:
         network, name = self.world.network, self.name
         match effect:
             case Send(peer=peer, message=message):
-                network.send(name, peer, message)
+                if not self.world.datagrams.send(name, peer, message):
+                    network.send(name, peer, message)
             case Emit(fact=fact):
                 self.world.tell(name, fact)
             case Search():
