@@ -1,7 +1,8 @@
 """A client: one question to one peer, asked until it is answered.
 
 Where the connection breaks, or nothing is heard for a while, the question is asked again. That does
-no harm: a transaction carries the time at which its client made it, and so is the same one.
+no harm: a transaction carries the time at which its client made it, and so is the same one. In a
+dialect it is not asked again on the same connection, for nobody could tell the two answers apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 
 from nonsuch.errors import LocalError
 from nonsuch.networks.peer import facts, messages
+from nonsuch.networks.peer.dialects import messages as dialect
 from nonsuch.node import (
     Backoff,
     Close,
@@ -28,10 +30,12 @@ from nonsuch.node import (
     Tick,
 )
 
-__all__ = ["Answer", "Client"]
+__all__ = ["Answer", "Client", "Request"]
 
 ASK_AGAIN_SECONDS = 5.0
 """After so long without an answer the question is asked again."""
+
+Request = messages.Request | dialect.Request
 
 Answer = (
     messages.Verdict
@@ -40,15 +44,22 @@ Answer = (
     | messages.Chain
     | messages.Status
     | messages.Stopped
+    | dialect.Answer
 )
 
-_ANSWERS: dict[type[messages.Request], type[Answer]] = {
+_ANSWERS: dict[type[Request], type[Answer]] = {
     messages.SubmitTransaction: messages.Verdict,
     messages.AskTemplate: messages.Template,
     messages.OfferProof: messages.Reward,
     messages.AskChain: messages.Chain,
     messages.AskStatus: messages.Status,
     messages.Stop: messages.Stopped,
+    dialect.Transaction: dialect.Verdict,
+    dialect.Unacceptable: dialect.Verdict,
+    dialect.GetProof: dialect.Proof,
+    dialect.UpdateProof: dialect.Reward,
+    dialect.GetChain: dialect.Chain,
+    dialect.Heartbeat: dialect.HeartbeatAnswer,
 }
 
 
@@ -61,7 +72,7 @@ class Client:
 
     def __init__(
         self,
-        request: messages.Request,
+        request: Request,
         lots: random.Random,
         *,
         name: str = "",
@@ -71,7 +82,9 @@ class Client:
             raise LocalError("a transaction that may be sent twice says when it was made")
         self._request = request
         self._lots = lots
-        self._hello = messages.Hello("client", name=name)
+        # Who speaks a dialect does not greet.
+        greets = isinstance(request, messages.Request)
+        self._hello = messages.Hello("client", name=name) if greets else None
         self._patient = patient
         self._backoff = Backoff()
         self._peer = 0
@@ -95,7 +108,7 @@ class Client:
             case Connected(peer=peer):
                 self._peer = peer
                 self._wake_at = now + ASK_AGAIN_SECONDS
-                return [Send(peer, self._hello)]
+                return self._ask(now) if self._hello is None else [Send(peer, self._hello)]
             case Disconnected(peer=peer, why=why) if peer in (0, self._peer):
                 return self._on_disconnected(why, now)
             case Erred(peer=peer, reason=reason) if peer == self._peer:
@@ -115,11 +128,19 @@ class Client:
         if not self._peer:
             self._wake_at = None
             return [Dial()]
+        if self._hello is None:
+            return [Close(self._peer, "no answer")]
+        return self._ask(now)
+
+    def _ask(self, now: float) -> list[Effect]:
+        self._reached = True
         self._wake_at = now + ASK_AGAIN_SECONDS
         return [Send(self._peer, self._request)]
 
     def _on_disconnected(self, why: str, now: float) -> list[Effect]:
         self._peer = 0
+        if self._reached and isinstance(self._request, dialect.CloseConnection):
+            return self._finish()  # To this there is no other answer.
         if not self._patient and not self._reached:
             return self._fail(why)
         self._wake_at = now + self._backoff.next_seconds(self._lots.random())
@@ -127,13 +148,11 @@ class Client:
 
     def _on_message(self, message: object, now: float) -> list[Effect]:
         if isinstance(message, messages.Welcome):
-            self._reached = True
-            self._wake_at = now + ASK_AGAIN_SECONDS
-            return [Send(self._peer, self._request)]
+            return self._ask(now)
         if isinstance(message, messages.Refused):
             reason = message.reason
             return [Close(self._peer, reason)] if self._patient else self._fail(reason)
-        if isinstance(message, Answer) and type(message) is _ANSWERS[type(self._request)]:
+        if isinstance(message, Answer) and type(message) is _ANSWERS.get(type(self._request)):
             self.answer = message
             return [Emit(facts.Answered(type(message).__name__)), *self._finish()]
         return [Close(self._peer, f"{type(message).__name__} is no answer")]

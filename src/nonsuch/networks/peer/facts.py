@@ -8,6 +8,7 @@ __all__ = [
     "Answered",
     "BlockAccepted",
     "BlockMined",
+    "ChainRefused",
     "Fact",
     "NeighbourLost",
     "NeighbourReached",
@@ -99,6 +100,13 @@ class Reorganised(_Fact, frozen=True):
     height: int
 
 
+class ChainRefused(_Fact, frozen=True):
+    """A peer of a dialect showed a longer chain that breaks a rule."""
+
+    reason: str
+    peer: str
+
+
 class Synchronised(_Fact, frozen=True):
     """What a peer had and we had not is here now."""
 
@@ -139,6 +147,7 @@ Fact = (
     | BlockMined
     | BlockAccepted
     | Reorganised
+    | ChainRefused
     | Synchronised
     | StopAsked
     | Answered

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from nonsuch.chain.budget import Budget
 from nonsuch.networks.peer import facts, messages
 from nonsuch.networks.peer.settings import PeerSettings
-from nonsuch.networks.peer.state import State
+from nonsuch.networks.peer.state import Outbox
 from nonsuch.node import Backoff, Close, Connected, Dial
 
-__all__ = ["DROPPED", "Claim", "Links", "Neighbour", "Session"]
+__all__ = ["DROPPED", "Claim", "Links", "Neighbour", "Session", "is_reached"]
 
 DROPPED = "dropped"
 """The role of a connection that was told to go."""
@@ -108,7 +108,7 @@ class Neighbour:
 class Links:
     """All connections of a peer."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: Outbox) -> None:
         self._state = state
         self._settings = state.settings
         self.neighbours = {each: Neighbour(each) for each in state.settings.neighbours}
@@ -247,3 +247,8 @@ class Links:
         assert len(self.sessions) <= self._settings.connections_max + len(self.neighbours) + 1 + (
             sum(session.role == DROPPED for session in self.sessions.values())
         )
+
+
+def is_reached(neighbour: Neighbour) -> bool:
+    """Whether a neighbour is there, and has said who it is."""
+    return neighbour.session is not None and neighbour.session.role == "peer"

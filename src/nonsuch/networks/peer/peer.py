@@ -28,7 +28,7 @@ from nonsuch.networks.peer import facts, messages, records
 from nonsuch.networks.peer.block import Block, Header
 from nonsuch.networks.peer.commands import Commands, is_loopback
 from nonsuch.networks.peer.ledger import Ledger, TransactionConfirmed
-from nonsuch.networks.peer.links import DROPPED, Links, Neighbour, Session
+from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
 from nonsuch.networks.peer.mining import Mining
 from nonsuch.networks.peer.relay import Relay
 from nonsuch.networks.peer.rules import check_body, check_header
@@ -313,7 +313,6 @@ class Peer:
     def statistics(self, now: float) -> PeerStatistics:
         """A frozen picture of the peer."""
         state, ledger, links = self._state, self._state.ledger, self._links
-        reached = [each for each in links.neighbours.values() if _is_reached(each)]
         return PeerStatistics(
             name=self._settings.name,
             seconds=now - self._began,
@@ -325,7 +324,7 @@ class Peer:
             connections=len(links.sessions),
             peers=len(links.peers()),
             neighbours=len(links.neighbours),
-            neighbours_reached=len(reached),
+            neighbours_reached=sum(map(is_reached, links.neighbours.values())),
             syncing=self._sync.busy,
             mining=self._mining.busy,
             mined=state.counts["mined"],
@@ -341,10 +340,6 @@ class Peer:
         self._links.check()
         self._sync.check()
         self._mining.check()
-
-
-def _is_reached(neighbour: Neighbour) -> bool:
-    return neighbour.session is not None and neighbour.session.role == "peer"
 
 
 def _out_of_place(message: object, where: str) -> RemoteError:

@@ -2,7 +2,7 @@
 
 The parts are `links` (connections), `relay` (what is new goes round), `sync` (what is missing is
 fetched), `mining` (blocks are made), `commands` (clients are answered), and `peer` (events). Each
-is given the one `State`.
+is given the one `State`; of it, `links` needs the `Outbox` alone, and so serves the dialects too.
 """
 
 from __future__ import annotations
@@ -22,18 +22,16 @@ from nonsuch.networks.peer.records import (
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.node import Effect, Emit, Persist, Send
 
-__all__ = ["State"]
+__all__ = ["Outbox", "State"]
 
 
-class State:
-    """All that a peer knows, and the effects of the event at hand."""
+class Outbox:
+    """What is wanted because of the event at hand, and what every part needs to say it."""
 
     def __init__(self, settings: PeerSettings, lots: random.Random, origin_seconds: float) -> None:
         self.settings = settings
         self.lots = lots
         self.origin_seconds = origin_seconds
-        self.node = lots.randbytes(messages.NODE_BYTES)
-        self.ledger = Ledger(settings)
         self.counts: Counter[str] = Counter()
         self.effects: list[Effect] = []
 
@@ -41,13 +39,27 @@ class State:
         """Unix time, in seconds."""
         return self.origin_seconds + now
 
-    def send(self, peer: int, message: messages.Message) -> None:
+    def send(self, peer: int, message: object) -> None:
         """Say something to a peer."""
         self.effects.append(Send(peer, message))
 
     def emit(self, fact: facts.Fact) -> None:
         """Say something to people."""
         self.effects.append(Emit(fact))
+
+    def take_effects(self) -> list[Effect]:
+        """What the event at hand has brought about, once."""
+        effects, self.effects = self.effects, []
+        return effects
+
+
+class State(Outbox):
+    """All that a peer of our own wire knows."""
+
+    def __init__(self, settings: PeerSettings, lots: random.Random, origin_seconds: float) -> None:
+        super().__init__(settings, lots, origin_seconds)
+        self.node = lots.randbytes(messages.NODE_BYTES)
+        self.ledger = Ledger(settings)
 
     def keep_block(self, block: Block) -> None:
         """Have a block on disk."""
@@ -61,8 +73,3 @@ class State:
     def forget_transaction(self, key: bytes) -> None:
         """It is in a block, and that is on disk."""
         self.effects.append(Persist(transaction_subject(key), None, replaces=True))
-
-    def take_effects(self) -> list[Effect]:
-        """What the event at hand has brought about, once."""
-        effects, self.effects = self.effects, []
-        return effects

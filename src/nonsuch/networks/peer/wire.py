@@ -30,8 +30,8 @@ class PeerWire(FrameWire[Message]):
     name = "nonsuch"
 
     def __init__(self, *, dialled: bool) -> None:
-        super().__init__(_decoder, FRAME_BYTES_MAX if dialled else CLIENT_BYTES_MAX)
+        super().__init__(_decoder, FRAME_BYTES_MAX if dialled else CLIENT_BYTES_MAX, Hello)
 
-    def _heard(self, message: Message) -> None:
-        if isinstance(message, Hello) and message.role == "peer":
-            self._frame_bytes_max = FRAME_BYTES_MAX
+    def _earned(self, hello: Message) -> int:
+        is_peer = isinstance(hello, Hello) and hello.role == "peer"
+        return FRAME_BYTES_MAX if is_peer else self._frame_bytes_max

@@ -1,0 +1,553 @@
+"""The core of a peer, by hand: what it says to whom, what it keeps, and whom it lets go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from nonsuch.errors import LocalError
+from nonsuch.networks.peer import facts, messages, records
+from nonsuch.networks.peer.block import Block, Transaction, target_of_bits
+from nonsuch.networks.peer.commands import is_loopback
+from nonsuch.networks.peer.peer import Peer
+from nonsuch.networks.peer.relay import work_bytes
+from nonsuch.networks.peer.settings import PeerSettings
+from nonsuch.networks.peer.statistics import PeerStatistics
+from nonsuch.node import (
+    LOCAL,
+    Cancel,
+    Close,
+    Connected,
+    Dial,
+    Disconnected,
+    Effect,
+    Emit,
+    Erred,
+    Event,
+    Finish,
+    Persist,
+    Received,
+    Search,
+    Searched,
+    Send,
+    Started,
+    Stopping,
+    Tick,
+)
+from nonsuch.work.nonce import Raw
+from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.target import Target
+from tests.networks.peer.blocks import make_blocks
+
+UNIX = 1_700_000_000.0
+WORK = 16
+TARGET = Target.from_work(WORK)
+
+T = TypeVar("T")
+
+
+def transaction(number: int) -> Transaction:
+    return Transaction("abcd1234", f"number {number}", number)
+
+
+class Desk:
+    """A peer and its clock, with `_check` after every event."""
+
+    def __init__(self, *kept: object, **settings: object) -> None:
+        self.peer = Peer(made(**settings), random.Random(0), UNIX)
+        self.now = 0.0
+        self.started = self.happens(Started(kept))
+        self.number = 0
+
+    def happens(self, event: Event) -> list[Effect]:
+        effects = self.peer.handle(event, self.now)
+        self.peer._check()
+        return effects
+
+    def hears(self, peer: int, message: object) -> list[Effect]:
+        return self.happens(Received(peer, message))
+
+    def ticks(self) -> list[Effect]:
+        deadline = self.peer.deadline()
+        assert deadline is not None
+        self.now = max(self.now, deadline)
+        return self.happens(Tick())
+
+    def waits(self, seconds: float) -> list[Effect]:
+        """All that is done in so many seconds."""
+        effects, until = [], self.now + seconds
+        while (deadline := self.peer.deadline()) is not None and deadline <= until:
+            effects += self.ticks()
+        self.now = until
+        return effects
+
+    def joined(self, role: str = "peer", address: str = "10.0.0.1:5") -> int:
+        """The number of one more connection, that has said hello."""
+        self.number += 1
+        self.happens(Connected(self.number, address, "nonsuch"))
+        genesis, node = self.peer.ledger.genesis.id, bytes([self.number])
+        hello = messages.Hello("peer", genesis, node, "p")
+        effects = self.hears(self.number, hello if role == "peer" else messages.Hello("client"))
+        assert isinstance(sent(effects, self.number)[0], messages.Welcome)
+        return self.number
+
+    def submits(self, *numbers: int) -> list[Effect]:
+        effects = []
+        for number in numbers:
+            request = messages.SubmitTransaction("abcd1234", f"number {number}", number)
+            effects += self.hears(LOCAL, request)
+        return effects
+
+    def statistics(self) -> PeerStatistics:
+        return self.peer.statistics(self.now)
+
+
+def made(**settings: object) -> PeerSettings:
+    return msgspec.structs.replace(PeerSettings(target=TARGET, mines=False), **settings)
+
+
+def sent(effects: Iterable[Effect], peer: int) -> list[object]:
+    return [each.message for each in effects if isinstance(each, Send) and each.peer == peer]
+
+
+def of(kind: type[T], effects: Iterable[Effect]) -> list[T]:
+    return [each for each in effects if isinstance(each, kind)]
+
+
+def told(effects: Iterable[Effect]) -> list[object]:
+    return [each.fact for each in effects if isinstance(each, Emit)]
+
+
+def announced(*blocks: Block) -> list[messages.AnnounceBlock]:
+    return [messages.AnnounceBlock(block.form) for block in blocks]
+
+
+# Who is there.
+
+
+def test_neighbours_are_called_until_they_answer_and_people_hear_of_it_once() -> None:
+    desk = Desk(neighbours=("a", "b"))
+    assert of(Dial, desk.started) == [Dial("a"), Dial("b")]
+    first = desk.happens(Disconnected(0, "refused", address="a"))
+    assert told(first) == [facts.NeighbourLost("a", "refused")]
+    attempts = 1
+    while attempts < 10:
+        effects = desk.ticks()
+        if Dial("a") in effects:
+            attempts += 1
+            assert told(desk.happens(Disconnected(0, "refused", address="a"))) == []
+    assert desk.now < 60, "it is tried every five seconds at least"
+    effects = desk.happens(Connected(1, "a:1", "nonsuch", "a"))
+    assert sent(effects, 1) == [
+        messages.Hello("peer", desk.peer.ledger.genesis.id, desk.peer._state.node, "peer")
+    ]
+    effects = desk.hears(1, messages.Welcome(b"a", "anna"))
+    assert facts.NeighbourReached("a", "anna", 10) in told(effects)
+    assert isinstance(sent(effects, 1)[0], messages.Heartbeat)
+    lost = desk.happens(Disconnected(1, "reset"))
+    assert told(lost) == [facts.NeighbourLost("a", "reset")]
+
+
+def test_who_says_nothing_is_let_go() -> None:
+    desk = Desk()
+    desk.happens(Connected(1, "10.0.0.1:5", "nonsuch"))
+    effects = desk.waits(7)
+    assert Close(1, "no hello within 5 s") in effects
+
+
+def test_a_peer_that_falls_silent_is_let_go_and_one_that_beats_is_not() -> None:
+    desk = Desk()
+    silent, alive = desk.joined(), desk.joined()
+    closed = []
+    for _ in range(8):
+        effects = desk.waits(5)
+        closed += of(Close, effects)
+        desk.hears(alive, desk.peer._relay.heartbeat())
+    assert closed == [Close(silent, "silent for 30 s")]
+
+
+@pytest.mark.parametrize(
+    ("hello", "reason"),
+    [
+        (messages.Hello("peer", bytes(32), b"x"), "another network"),
+        (
+            messages.Hello("client", version=2),
+            "version 1, committed rule, not nonsuch-peer version",
+        ),
+        (messages.Hello("client", rule="original"), "not nonsuch-peer version 1, original rule"),
+    ],
+)
+def test_who_cannot_take_part_is_told_why(hello: messages.Hello, reason: str) -> None:
+    desk = Desk()
+    desk.happens(Connected(1, "10.0.0.1:5", "nonsuch"))
+    effects = desk.hears(1, hello)
+    (refusal,) = sent(effects, 1)
+    assert isinstance(refusal, messages.Refused)
+    assert reason in refusal.reason
+    assert of(Close, effects) == [Close(1, refusal.reason)]
+    assert desk.hears(1, messages.Hello("client")) == [], "and is not heard any more"
+
+
+def test_a_peer_that_was_given_its_own_address_does_not_talk_to_itself() -> None:
+    desk = Desk(neighbours=("myself",))
+    desk.happens(Connected(1, "127.0.0.1:1", "nonsuch", "myself"))
+    desk.happens(Connected(2, "127.0.0.1:2", "nonsuch"))
+    ledger = desk.peer.ledger
+    hello = messages.Hello("peer", ledger.genesis.id, desk.peer._state.node)
+    effects = desk.hears(2, hello)
+    assert Close(2, "this peer talks to itself") in effects
+
+
+def test_there_is_room_for_so_many() -> None:
+    desk = Desk(connections_max=2)
+    desk.joined()
+    desk.joined("client")
+    effects = desk.happens(Connected(3, "10.0.0.1:5", "nonsuch"))
+    assert of(Close, effects) == [Close(3, "this peer has its 2 connections")]
+
+
+def test_what_is_out_of_place_ends_the_connection() -> None:
+    desk = Desk()
+    peer, client = desk.joined(), desk.joined("client")
+    assert of(Close, desk.hears(peer, messages.AskStatus())) == [
+        Close(peer, "AskStatus from a peer")
+    ]
+    assert of(Close, desk.hears(client, messages.Headers(()))) == [
+        Close(client, "Headers from a client")
+    ]
+    other = desk.joined()
+    assert of(Close, desk.happens(Erred(other, 1000, "garbage"))) == [Close(other, "garbage")]
+    assert desk.statistics().dropped == 3
+
+
+# Transactions.
+
+
+def test_a_transaction_is_accepted_when_it_is_on_disk_and_relayed_once() -> None:
+    desk = Desk()
+    one, other, client = desk.joined(), desk.joined(), desk.joined("client")
+    effects = desk.hears(client, messages.SubmitTransaction("abcd1234", "hello"))
+    (kept,) = of(Persist, effects)
+    assert isinstance(kept.record, records.TransactionPooled)
+    accepted = kept.record.transaction
+    assert (accepted.sender, accepted.content) == ("abcd1234", "hello")
+    assert accepted.timestamp == int(UNIX * 10**6)
+    verdict = Send(client, messages.Verdict(True))
+    assert effects.index(kept) < effects.index(verdict)
+    passed_on = messages.Transactions((accepted,))
+    assert (sent(effects, one), sent(effects, other)) == ([passed_on], [passed_on])
+    assert desk.hears(one, passed_on) == [], "it comes back, and goes no further"
+    fresh = messages.Transactions((accepted, transaction(1)))
+    effects = desk.hears(one, fresh)
+    assert sent(effects, one) == []
+    assert sent(effects, other) == [messages.Transactions((transaction(1),))]
+
+
+def test_the_same_words_twice_are_two_transactions_unless_the_client_says_when() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.hears(LOCAL, messages.SubmitTransaction("abcd1234", "hello"))
+    assert desk.statistics().waiting == 3
+    again = messages.SubmitTransaction("abcd1234", "hello", 77)
+    answers = [sent(desk.hears(LOCAL, again), LOCAL) for _ in range(2)]
+    assert answers == [
+        [messages.Verdict(True)],
+        [messages.Verdict(True, "it was accepted before")],
+    ]
+    assert desk.statistics().waiting == 4
+
+
+def test_a_transaction_that_nobody_may_make_is_rejected_from_a_client() -> None:
+    desk = Desk()
+    client = desk.joined("client")
+    effects = desk.hears(client, messages.SubmitTransaction("abcd1234", "a|b"))
+    (verdict,) = sent(effects, client)
+    assert isinstance(verdict, messages.Verdict)
+    assert not verdict.accepted
+    assert "no bar" in verdict.reason
+    assert of(Close, effects) == []
+
+
+def test_and_costs_a_peer_its_connection() -> None:
+    desk = Desk()
+    peer = desk.joined()
+    message = messages.Transactions((transaction(1), Transaction("nobody", "", 1), transaction(2)))
+    effects = desk.hears(peer, message)
+    assert len(of(Close, effects)) == 1
+    assert [each.record for each in of(Persist, effects)] == [
+        records.TransactionPooled(transaction(1))
+    ]
+
+
+def test_a_flood_fills_the_pool_and_no_more() -> None:
+    desk = Desk(waiting_max=100)
+    flooder, other = desk.joined(), desk.joined()
+    passed_on = 0
+    for batch in range(100):
+        numbers = range(256 * batch, 256 * (batch + 1))
+        effects = desk.hears(flooder, messages.Transactions(tuple(map(transaction, numbers))))
+        for message in sent(effects, other):
+            assert isinstance(message, messages.Transactions)
+            passed_on += len(message.transactions)
+    assert desk.statistics().waiting == passed_on == 100
+    (verdict,) = sent(desk.submits(10**9), LOCAL)
+    assert verdict == messages.Verdict(False, "100 transactions wait; there is no room for more")
+
+
+def test_pools_are_reconciled_by_what_is_missing() -> None:
+    desk = Desk()
+    peer = desk.joined()
+    desk.submits(1, 2, 3)
+    tip = desk.peer.ledger.tip
+    other = Desk()
+    other.submits(2, 3, 4)
+    theirs = other.peer._relay.heartbeat()
+    assert theirs.tip == tip.block.id
+    (question,) = sent(desk.hears(peer, theirs), peer)
+    assert isinstance(question, messages.AskTransactions)
+    assert len(question.known) == 3 * 8
+    asker = other.joined()
+    assert sent(other.hears(asker, question), asker) == [messages.Transactions((transaction(4),))]
+    desk.hears(peer, messages.Transactions((transaction(4),)))
+    other.submits(1)
+    assert desk.hears(peer, other.peer._relay.heartbeat()) == [], "now there is nothing to say"
+
+
+# Blocks.
+
+
+def test_a_block_goes_round_and_onto_the_disk_and_takes_its_transactions_along() -> None:
+    desk = Desk()
+    one, other = desk.joined(), desk.joined()
+    desk.submits(1, 2, 3, 4, 5, 6)
+    five = [transaction(number) for number in range(1, 6)]
+    (block,) = make_blocks(desk.peer.ledger.genesis, 1, transactions=five)
+    effects = desk.hears(one, messages.AnnounceBlock(block.form))
+    assert (sent(effects, one), sent(effects, other)) == ([], announced(block))
+    kept = of(Persist, effects)
+    assert kept[0].record == records.BlockKept(block.form)
+    assert [each.subject for each in kept[1:]] == [
+        records.transaction_subject(key) for key in block.keys
+    ]
+    assert all(each.record is None and each.replaces for each in kept[1:])
+    assert desk.statistics().waiting == 1, "the sixth waits"
+    assert desk.hears(other, messages.AnnounceBlock(block.form)) == []
+
+
+@pytest.mark.parametrize("fault", ["work", "root", "double"])
+def test_a_block_that_breaks_a_rule_ends_the_connection_and_leaves_no_trace(fault: str) -> None:
+    desk = Desk()
+    peer, other = desk.joined(), desk.joined()
+    first, second = make_blocks(desk.peer.ledger.genesis, 2)
+    desk.hears(other, messages.AnnounceBlock(first.form))
+    form = second.form
+    if fault == "work":
+        target = target_of_bits(first.header.bits)
+        prefix = form.header[:-8]
+        nonces = (bytes(6) + bytes(pair) for pair in zip(range(256), range(256), strict=True))
+        lazy = next(
+            each
+            for nonce in nonces
+            if not target.admits((each := type(first.header)(prefix + nonce)).rank)
+        )
+        form = type(form)(lazy.data, form.transactions)
+    elif fault == "root":
+        form = type(form)(form.header, form.transactions[::-1])
+    else:
+        (again,) = make_blocks(first, 1, transactions=first.transactions)
+        form = again.form
+    effects = desk.hears(peer, messages.AnnounceBlock(form))
+    assert len(of(Close, effects)) == 1
+    assert of(Persist, effects) == []
+    assert desk.peer.ledger.tip.block is not second
+    assert desk.statistics().height == 1
+
+
+def test_a_peer_that_is_behind_is_told_where_we_are() -> None:
+    desk = Desk()
+    ahead, behind = desk.joined(), desk.joined()
+    main = make_blocks(desk.peer.ledger.genesis, 2)
+    for block in main:
+        desk.hears(ahead, messages.AnnounceBlock(block.form))
+    (side,) = make_blocks(desk.peer.ledger.genesis, 1, "side")
+    (beat,) = sent(desk.hears(behind, messages.AnnounceBlock(side.form)), behind)
+    assert isinstance(beat, messages.Heartbeat)
+    assert (beat.height, beat.tip) == (2, main[-1].id)
+    assert beat.work == work_bytes(3 * main[0].work), "the genesis counts as one"
+
+
+# Mining.
+
+
+def test_five_wait_and_are_searched_for_until_something_changes() -> None:
+    desk = Desk(mines=True)
+    peer = desk.joined()
+    assert of(Search, desk.submits(1, 2, 3, 4)) == []
+    (search,) = of(Search, desk.submits(5))
+    assert search.puzzle.nonce == Raw(8, "big")
+    assert of(Search, desk.submits(6)) == [], "the sixth waits, and does not disturb"
+    (block,) = make_blocks(desk.peer.ledger.genesis, 1)
+    effects = desk.hears(peer, messages.AnnounceBlock(block.form))
+    assert of(Cancel, effects) == [Cancel(search.task)]
+    (again,) = of(Search, effects)
+    assert again.puzzle.prefix[4:36] == block.id
+    assert again.task > search.task
+    assert again.nonces != search.nonces, "two miners begin at different nonces"
+
+
+def proof(puzzle: Puzzle, target: Target, first: int = 0) -> int:
+    return next(n for n in range(first, first + 10_000) if target.admits(puzzle.prove(n).rank))
+
+
+def test_a_search_that_ends_makes_a_block() -> None:
+    desk = Desk(mines=True)
+    peer = desk.joined()
+    (search,) = of(Search, desk.submits(1, 2, 3, 4, 5))
+    nonce = proof(search.puzzle, target_of_bits(desk.peer.ledger.bits))
+    effects = desk.happens(Searched(search.task, nonce + 1, (nonce,)))
+    tip = desk.peer.ledger.tip
+    assert tip.height == 1
+    assert sent(effects, peer) == announced(tip.block)
+    assert facts.BlockMined(tip.block.id.hex(), 1, nonce) in told(effects)
+    assert desk.happens(Searched(search.task, nonce + 1, (nonce,))) == []
+
+
+def test_a_client_mines_too() -> None:
+    desk = Desk()
+    client = desk.joined("client")
+    (nothing,) = sent(desk.hears(client, messages.AskTemplate()), client)
+    assert nothing == messages.Template(0, 1, b"", desk.peer.ledger.bits, 0)
+    desk.submits(1, 2, 3, 4, 5)
+    (template,) = sent(desk.hears(client, messages.AskTemplate()), client)
+    assert isinstance(template, messages.Template)
+    puzzle = Puzzle(prefix=template.prefix, nonce=Raw(8, "big"))
+    target = Target.from_bits(template.bits)
+    good = proof(puzzle, target)
+    bad = next(n for n in range(100) if not target.admits(puzzle.prove(n).rank))
+
+    def offered(number: int, nonce: int) -> tuple[bool, str]:
+        (reward,) = sent(desk.hears(client, messages.OfferProof(number, nonce)), client)
+        assert isinstance(reward, messages.Reward)
+        return reward.accepted, reward.reason
+
+    assert offered(99, good) == (False, "no such template, or an old one")
+    assert not offered(template.number, bad)[0]
+    assert offered(template.number, 2**64) == (False, "a nonce has 64 bits")
+    assert desk.statistics().height == 0
+    assert offered(template.number, good) == (True, "")
+    assert offered(template.number, good) == (False, "another block was first")
+    assert (desk.statistics().height, desk.statistics().mined) == (1, 1)
+
+
+# What people ask.
+
+
+def test_a_client_is_shown_the_chain_and_how_the_peer_stands() -> None:
+    desk = Desk()
+    peer, client = desk.joined(), desk.joined("client")
+    blocks = make_blocks(desk.peer.ledger.genesis, 3)
+    for block in blocks:
+        desk.hears(peer, messages.AnnounceBlock(block.form))
+    forms = [block.form for block in (desk.peer.ledger.genesis, *blocks)]
+    asked = [messages.AskChain(0, 100), messages.AskChain(2, 1), messages.AskChain(2**63, 2**63)]
+    shown = [sent(desk.hears(client, each), client)[0] for each in asked]
+    assert shown == [
+        messages.Chain(0, 3, tuple(forms)),
+        messages.Chain(2, 3, (forms[2],)),
+        messages.Chain(4, 3, ()),
+    ]
+    (status,) = sent(desk.hears(client, messages.AskStatus()), client)
+    assert isinstance(status, messages.Status)
+    read = msgspec.json.decode(status.statistics, type=PeerStatistics)
+    assert (read.height, read.peers, read.connections) == (3, 1, 2)
+
+
+def test_only_somebody_on_the_same_machine_may_stop_it() -> None:
+    desk = Desk()
+    stranger = desk.joined("client", "192.0.2.1:4000")
+    effects = desk.hears(stranger, messages.Stop())
+    assert of(Finish, effects) == []
+    (refusal,) = sent(effects, stranger)
+    assert isinstance(refusal, messages.Stopped)
+    assert "same machine" in refusal.reason
+    neighbour = desk.joined("client", "127.0.0.1:4000")
+    assert of(Finish, desk.hears(neighbour, messages.Stop())) == [Finish()]
+    assert of(Finish, desk.hears(LOCAL, messages.Stop())) == [Finish()]
+    desk.happens(Stopping())
+    assert desk.peer.deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("127.0.0.1:5", True),
+        ("127.1.2.3:5", True),
+        ("::1:5", True),
+        ("[::1]:5", True),
+        ("10.0.0.1:5", False),
+        ("localhost.evil.example:5", False),
+        ("", False),
+    ],
+)
+def test_what_is_the_same_machine(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback
+
+
+def test_who_asks_without_end_is_not_answered_without_end() -> None:
+    desk = Desk()
+    client = desk.joined("client")
+    answers = 0
+    while not of(Close, effects := desk.hears(client, messages.AskStatus())):
+        answers += len(sent(effects, client))
+        assert answers < 1000
+    assert answers <= 200
+
+
+# Another life.
+
+
+def test_a_peer_goes_on_from_its_records() -> None:
+    desk = Desk()
+    peer = desk.joined()
+    main, side = (make_blocks(desk.peer.ledger.genesis, count) for count in (3, 2))
+    effects = desk.submits(1, 2)
+    for block in (*side, *main):
+        effects += desk.hears(peer, messages.AnnounceBlock(block.form))
+    disk: dict[str, list[object]] = {}
+    for each in of(Persist, effects):
+        kept = disk.setdefault(each.subject, [])
+        if each.replaces:
+            kept.clear()
+        kept += [] if each.record is None else [each.record]
+    coded = [
+        records.decode_record(records.encode_record(record))
+        for kept in disk.values()
+        for record in kept
+    ]
+    again = Desk(*coded)
+    before, after = desk.peer.ledger, again.peer.ledger
+    assert after.tip.block.id == before.tip.block.id == main[-1].id
+    assert after.digest == before.digest
+    assert len(after.tree) == len(before.tree) == 6
+    assert len(after.waiting) == 2 + 2 * 5
+    assert facts.Restored(6, 3, 12, main[-1].id.hex()) in told(again.started)
+
+
+def test_a_journal_that_is_not_valid_is_refused() -> None:
+    good, other = Desk(), Desk(network="other")
+    (foreign,) = make_blocks(other.peer.ledger.genesis, 1)
+    first, second = make_blocks(good.peer.ledger.genesis, 2)
+    forged = type(first.form)(first.header.data, second.transactions)
+    for form, reason in [
+        (foreign.form, "without the one before"),
+        (second.form, "without the one before"),
+        (forged, "root"),
+    ]:
+        with pytest.raises(LocalError, match=f"record 0 of the journal.*{reason}"):
+            Desk(records.BlockKept(form))
+    with pytest.raises(LocalError, match="no record of a peer"):
+        Desk("something else")
