@@ -19,7 +19,7 @@ class Budget:
         self._rate = rate
         self._burst = burst
         self._left = burst
-        self._since = 0.0
+        self._since = float("-inf")
 
     def left(self, now: float) -> int:
         """How much may be spent now."""
