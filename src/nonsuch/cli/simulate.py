@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.progress import Progress
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.terminal import errors, format_count, output
-from nonsuch.scenarios.pool import Story, play
+from nonsuch.scenarios import gossip, peer, pool
 from nonsuch.search.searcher import default_threads
 from nonsuch.sim.world import Ranks
 
@@ -26,7 +27,20 @@ CHUNK_SEEDS = 20
 """Seeds that a process plays before it reports: they share what they hash."""
 
 
+Story = pool.Story | gossip.Story | peer.Story
+
+NETWORKS: dict[str, Callable[[int, Ranks], Story]] = {
+    "pool": pool.play,
+    "gossip": lambda seed, _ranks: gossip.play(seed),
+    "peer": lambda seed, _ranks: peer.play(seed),
+}
+
+
 def simulate(
+    network: Annotated[
+        str,
+        typer.Option("--network", metavar="NAME", help=f"Which: {', '.join(NETWORKS)}."),
+    ] = "pool",
     seeds: Annotated[
         int, typer.Option("--seeds", "-n", metavar="N", help="How many seeds to play.")
     ] = 100,
@@ -37,11 +51,16 @@ def simulate(
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Play pools in virtual time: each seed is a minute of crashes, cut cables and liars.
+    """Play a network in virtual time: each seed is a minute of crashes, cut cables and liars.
 
-    The cores are the ones that `pool`, `miner` and `submit` run. Every answer is held against a
-    plain search. Exit code 1 where a seed breaks something; it is printed, and breaks again.
+    The cores are the ones that `pool`, `miner` and `submit` run, or `gossip`, or `peer`. A pool's
+    answers are held against a plain search; the others must agree on one chain. Exit code 1 where a
+    seed breaks something; it is printed, and breaks again.
     """
+    if network not in NETWORKS:
+        raise LocalError(
+            f"there is no network {network!r} to play; choose from {', '.join(NETWORKS)}"
+        )
     if not 1 <= seeds <= SEEDS_MAX or not 0 <= first <= SEEDS_MAX:
         raise LocalError(f"--seeds and --first lie between 0 and {SEEDS_MAX}, and one is played")
     workers = processes or default_threads()
@@ -51,7 +70,7 @@ def simulate(
     events, virtual = 0, 0.0
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         bar = progress.add_task("seeds", total=seeds)
-        for seed, result in _played(range(first, first + seeds), workers):
+        for seed, result in _played(network, range(first, first + seeds), workers):
             progress.advance(bar)
             if isinstance(result, str):
                 broken[seed] = result
@@ -70,29 +89,30 @@ def simulate(
     return EXIT_BROKEN if broken else 0
 
 
-def _played(seeds: range, workers: int) -> Iterator[tuple[int, Story | str]]:
+def _played(network: str, seeds: range, workers: int) -> Iterator[tuple[int, Story | str]]:
     if workers == 1 or len(seeds) <= CHUNK_SEEDS:
-        yield from _play_chunk(seeds)
+        yield from _play_chunk(network, seeds)
         return
     chunks = [seeds[start : start + CHUNK_SEEDS] for start in range(0, len(seeds), CHUNK_SEEDS)]
-    with ProcessPoolExecutor(workers) as pool:
+    play_chunk = functools.partial(_play_chunk, network)
+    with ProcessPoolExecutor(workers) as executor:
         try:
-            for results in pool.map(_play_chunk, chunks):
+            for results in executor.map(play_chunk, chunks):
                 yield from results
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
             raise
 
 
-def _play_chunk(seeds: range) -> list[tuple[int, Story | str]]:
+def _play_chunk(network: str, seeds: range) -> list[tuple[int, Story | str]]:
     ranks = Ranks()
-    return [(seed, _play(seed, ranks)) for seed in seeds]
+    return [(seed, _play(network, seed, ranks)) for seed in seeds]
 
 
-def _play(seed: int, ranks: Ranks) -> Story | str:
+def _play(network: str, seed: int, ranks: Ranks) -> Story | str:
     """The story, or what broke. Whatever breaks is a finding, so everything is caught."""
     try:
-        return play(seed, ranks)
+        return NETWORKS[network](seed, ranks)
     except Exception as error:  # noqa: BLE001
         notes = "\n".join(getattr(error, "__notes__", ()))
         return f"{type(error).__name__}: {error}\n{notes}"

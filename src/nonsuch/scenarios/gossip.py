@@ -19,12 +19,12 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from nonsuch.errors import NonsuchError
 from nonsuch.networks.gossip.messages import Block
 from nonsuch.networks.gossip.miner import Miner
 from nonsuch.networks.gossip.settings import GossipSettings
 from nonsuch.networks.gossip.wire import GossipWire
 from nonsuch.node import Core
+from nonsuch.scenarios.broken import TRACE_LINES, Broken
 from nonsuch.scenarios.gossip_cheats import CHEATS, Cheat
 from nonsuch.sim.datagrams import Datagrams
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, TORTURE, Conditions
@@ -59,12 +59,6 @@ MEASURED_RATE = 400 / 15
 
 FORK_SECONDS = 30.0
 """How long miners at a given loss mine, before they have `MENDED_SECONDS` to agree."""
-
-TRACE_LINES = 60
-
-
-class Broken(NonsuchError):
-    """Something that must hold did not; the message says what, and how to see it again."""
 
 
 class Story(NamedTuple):

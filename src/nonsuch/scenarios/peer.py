@@ -17,7 +17,6 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nonsuch.errors import NonsuchError
 from nonsuch.networks.peer import facts, messages
 from nonsuch.networks.peer.block import MICROSECONDS, Transaction
 from nonsuch.networks.peer.client import Client
@@ -25,6 +24,7 @@ from nonsuch.networks.peer.ledger import Ledger
 from nonsuch.networks.peer.peer import Peer
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.node import Core
+from nonsuch.scenarios.broken import TRACE_LINES, Broken
 from nonsuch.scenarios.peer_cheats import CHEATS, Cheat
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import World
@@ -50,16 +50,10 @@ WAITING_MAX = 200
 
 NETWORKS: dict[str, Conditions] = {"perfect": PERFECT, "lan": LAN, "hostile": HOSTILE}
 
-TRACE_LINES = 60
-
 DIGITS = "0123456789"
 
 BLAMELESS = ("silent for", "no hello", "it says", "stopped")
 """Why an honest peer may be let go: it was frozen, or the network was."""
-
-
-class Broken(NonsuchError):
-    """Something that must hold did not; the message says what, and how to see it again."""
 
 
 class Story(NamedTuple):

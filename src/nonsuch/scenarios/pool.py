@@ -19,7 +19,6 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nonsuch.errors import NonsuchError
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.client import Client
 from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit, target_bytes
@@ -27,6 +26,7 @@ from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.node import Core
+from nonsuch.scenarios.broken import TRACE_LINES, Broken
 from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, TORTURE, Conditions
 from nonsuch.sim.world import Ranks, World
@@ -54,12 +54,6 @@ MESSAGES = 8
 
 LAST_MAX = 20_000
 """The last nonce of the longest jobs: some ten seconds of honest work."""
-
-TRACE_LINES = 60
-
-
-class Broken(NonsuchError):
-    """Something that must hold did not; the message says what, and how to see it again."""
 
 
 class Story(NamedTuple):
