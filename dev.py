@@ -7,8 +7,7 @@
                                    the same where llvmlite is not installed
     python3 dev.py check [--fix]   ruff and mypy; --fix lets ruff mend what it can
     python3 dev.py bench ARGS...   measure the search kernel on this machine
-    python3 dev.py bench pool      measure the pool
-    python3 dev.py bench chain     measure the chain
+    python3 dev.py bench pool      measure the pool; likewise chain, gossip and peer
     python3 dev.py setup           only make the environment
 
 Each command first makes the environment it needs, and makes it once. The plan:
@@ -57,7 +56,7 @@ ROOT = Path(__file__).resolve().parent
 RECIPE = "1"
 """Raise this when environments made by an older version of this file must be made again."""
 
-BENCHMARKS = ("chain", "pool")
+BENCHMARKS = ("chain", "gossip", "peer", "pool")
 """Files in bench/ that `bench` runs when it is given their name, in place of the kernel's."""
 
 TAIL_LINES = 15
