@@ -166,8 +166,9 @@ def options_by_command() -> dict[str, set[str]]:
         for name, command in group.commands.items():  # type: ignore[attr-defined]
             # Some options, -h among them, are the group's will: hence its context above.
             with command.make_context(name, [], parent=above, resilient_parsing=True) as context:
-                options = [each.opts for each in command.get_params(context)]
-            found[name] = {word for words in options for word in words if word[0] == "-"}
+                parameters = command.get_params(context)
+            words = {word for each in parameters for word in (*each.opts, *each.secondary_opts)}
+            found[name] = {word for word in words if word[0] == "-"}
     return found
 
 
@@ -175,8 +176,9 @@ OPTIONS = options_by_command()
 
 
 def test_the_program_s_options_are_really_found() -> None:
-    searching = {"solve", "verify", "bench", "info"}
-    assert set(OPTIONS) == searching | {"pool", "miner", "submit", "status", "cancel", "simulate"}
+    alone = {"solve", "verify", "bench", "info", "simulate"}
+    pool = {"pool", "miner", "submit", "status", "cancel"}
+    assert set(OPTIONS) == alone | pool | {"gossip", "peer", "ask"}
     assert {"--upto", "-n", "--json", "--help", "-h"} <= OPTIONS["solve"]
 
 
