@@ -60,6 +60,9 @@ from nonsuch.work.presets import PEER_TARGET, peer
 
 __all__ = ["DialectPeer"]
 
+CHAIN_COST = 100
+"""What an invalid chain costs. It may come of an honest program, which mined something twice."""
+
 
 class DialectPeer:
     """The core of a peer that speaks `dialect`, "pickle" or "text".
@@ -285,18 +288,30 @@ class DialectPeer:
         self._asked.pop(session.number, None)
         self._links.settled(session, now)
         if message.chain and self.chain.is_better(message.chain):
-            self._adopt(session, message.chain)
+            self._adopt(session, message.chain, now)
         for entry in message.pool:
             if is_transaction(entry[0]) and self._wait(entry):
                 self._keep(entry, session.address)
 
-    def _adopt(self, session: Session, blocks: tuple[messages.Block, ...]) -> None:
+    def _adopt(self, session: Session, blocks: tuple[messages.Block, ...], now: float) -> None:
         try:
             left, joined = self.chain.adopt(blocks)
         except InvalidBlock as error:
             self._out.emit(facts.ChainRefused(str(error), session.address))
-            raise
+            self._links.charge(session, CHAIN_COST, str(error), now)
+            return
         self._keep_blocks(joined)
+        self._return(left)
+        height, tip = self.chain.height, self.chain.tip.current_hash
+        if left:
+            self._reorgs += 1
+            fork = height - len(joined)
+            self._out.emit(facts.Reorganised(len(left), len(joined), fork, tip, height))
+        else:
+            self._out.emit(facts.BlockAccepted(tip, height, session.address))
+
+    def _return(self, left: Iterable[messages.Block]) -> None:
+        """What left the chain waits again, unless it has joined it too."""
         returned = [
             (text, (text, block.timestamp))
             for block in left
@@ -308,13 +323,6 @@ class DialectPeer:
         for text, entry in returned:
             record = records.WaitingEntry(entry)
             self._out.effects.append(Persist(records.entry_subject(text), record, replaces=True))
-        height, tip = self.chain.height, self.chain.tip.current_hash
-        if left:
-            self._reorgs += 1
-            fork = height - len(joined)
-            self._out.emit(facts.Reorganised(len(left), len(joined), fork, tip, height))
-        else:
-            self._out.emit(facts.BlockAccepted(tip, height, session.address))
 
     def _keep_blocks(self, blocks: Iterable[messages.Block]) -> None:
         """Blocks that are in the chain now: onto the disk, and their transactions off it."""

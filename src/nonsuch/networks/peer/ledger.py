@@ -77,6 +77,7 @@ class Ledger:
         self._holders: dict[bytes, tuple[Entry[Block], ...]] = {}
         self._unix = 0.0
         self._digest: bytes | None = None
+        self._is_checked = False
         self._keys: list[bytes] | None = None
         self.tree.connect(self.genesis)
 
@@ -122,7 +123,7 @@ class Ledger:
         elif isinstance(change, Reorged):
             self.reorgs += 1
             self._reorganize(change)
-        self._waiting_changed()
+        self._changed()
 
     def _reorganize(self, change: Reorged[Block]) -> None:
         """What left the chain waits again, unless it has joined it too."""
@@ -181,7 +182,7 @@ class Ledger:
         if self.is_confirmed(key):
             raise TransactionConfirmed("the transaction is in the chain already")
         self.waiting.add(key, transaction, transaction.size)
-        self._waiting_changed()
+        self._changed()
         return key
 
     @property
@@ -210,8 +211,9 @@ class Ledger:
             self._keys = [transaction.key for transaction in self.waiting]
         return self._keys
 
-    def _waiting_changed(self) -> None:
+    def _changed(self) -> None:
         self._digest = self._keys = None
+        self._is_checked = False
 
     # The next block.
 
@@ -242,7 +244,10 @@ class Ledger:
         return times[len(times) // 2]
 
     def check(self) -> None:
-        """Assert every invariant."""
+        """Assert every invariant, unless nothing has changed since it was done."""
+        if self._is_checked:
+            return
+        self._is_checked = True
         tree = self.tree
         tree.check()
         tip = self.tip
