@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nonsuch.errors import LocalError
 from nonsuch.networks.peer import facts, messages, records
@@ -42,6 +44,7 @@ from nonsuch.work.nonce import Raw
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.target import Target
 from tests.networks.peer.blocks import make_blocks
+from tests.networks.peer.own_strategies import MESSAGES
 
 UNIX = 1_700_000_000.0
 WORK = 16
@@ -551,3 +554,19 @@ def test_a_journal_that_is_not_valid_is_refused() -> None:
             Desk(records.BlockKept(form))
     with pytest.raises(LocalError, match="no record of a peer"):
         Desk("something else")
+
+
+# Whatever they say.
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), MESSAGES), max_size=30), st.booleans())
+def test_no_message_is_the_end_of_a_peer(said: list[tuple[int, object]], mines: bool) -> None:
+    desk = Desk(neighbours=("a",), mines=mines)
+    for role in ("peer", "peer", "client"):
+        desk.joined(role)
+    desk.happens(Connected(4, "10.0.0.1:5", "nonsuch"))
+    desk.happens(Connected(5, "10.0.0.1:5", "nonsuch", "a"))
+    for peer, message in said:
+        desk.hears(peer, message)
+    desk.waits(20)
+    assert desk.statistics().height == 0

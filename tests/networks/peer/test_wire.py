@@ -13,38 +13,12 @@ from nonsuch.networks.peer.block import (
     CONTENT_CHARACTERS_MAX,
     HEADER_BYTES,
     ID_BYTES,
-    SENDER_CHARACTERS,
     TIMESTAMP_MAX,
     BlockForm,
     Transaction,
 )
 from nonsuch.networks.peer.wire import CLIENT_BYTES_MAX, FRAME_BYTES_MAX, PeerWire
-
-NUMBERS = st.integers(0, 2**64 - 1)
-IDS = st.binary(min_size=ID_BYTES, max_size=ID_BYTES)
-TRANSACTIONS = st.builds(
-    Transaction,
-    st.text(max_size=SENDER_CHARACTERS),
-    st.text(max_size=CONTENT_CHARACTERS_MAX),
-    st.integers(0, TIMESTAMP_MAX),
-)
-FORMS = st.builds(
-    BlockForm,
-    st.binary(min_size=HEADER_BYTES, max_size=HEADER_BYTES),
-    st.lists(TRANSACTIONS, max_size=BLOCK_TRANSACTIONS).map(tuple),
-)
-MESSAGES = st.one_of(
-    st.builds(messages.Heartbeat, NUMBERS, st.binary(max_size=32), IDS, NUMBERS, IDS),
-    st.builds(messages.AskHeaders, st.lists(IDS, max_size=5).map(tuple)),
-    st.builds(messages.AskBlocks, st.lists(IDS, max_size=5).map(tuple)),
-    st.builds(messages.Blocks, st.lists(FORMS, max_size=3).map(tuple)),
-    st.builds(messages.AnnounceBlock, FORMS),
-    st.builds(messages.AskTransactions, st.binary(max_size=80)),
-    st.builds(messages.Transactions, st.lists(TRANSACTIONS, max_size=4).map(tuple)),
-    st.builds(messages.OfferProof, NUMBERS, NUMBERS),
-    st.builds(messages.Verdict, st.booleans(), st.text(max_size=100)),
-    st.just(messages.Stop()),
-)
+from tests.networks.peer.own_strategies import FORMS, MESSAGES, TRANSACTIONS
 
 
 @given(st.lists(MESSAGES, max_size=5), st.data())

@@ -236,7 +236,9 @@ class Links:
         self._state.counts["dropped"] += 1
         self._state.send(session.number, messages.Refused(reason[: messages.REASON_MAX]))
         self._state.effects.append(Close(session.number, reason))
-        self._state.emit(facts.PeerDropped(session.address, reason))
+        # A neighbour that people know to be away is tried again and again, and silently.
+        if session.neighbour is None or not session.neighbour.told:
+            self._state.emit(facts.PeerDropped(session.address, reason))
 
     def check(self) -> None:
         """Assert every invariant."""
@@ -244,9 +246,8 @@ class Links:
             session = neighbour.session
             assert session is None or self.sessions[session.number] is session
             assert session is None or neighbour.dial_at is None
-        assert len(self.sessions) <= self._settings.connections_max + len(self.neighbours) + 1 + (
-            sum(session.role == DROPPED for session in self.sessions.values())
-        )
+        staying = [each for each in self.sessions.values() if each.role != DROPPED]
+        assert len(staying) <= self._settings.connections_max + len(self.neighbours)
 
 
 def is_reached(neighbour: Neighbour) -> bool:
