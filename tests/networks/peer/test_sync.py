@@ -218,4 +218,4 @@ def test_what_nobody_asked_for_is_not_taken() -> None:
         net._send(("liar", 1), message)
     net.settle()
     assert height(one) == 0
-    assert one.statistics(net.now).errors == 4
+    assert one.statistics(net.now).errors == 2

@@ -32,7 +32,7 @@ FORGIVEN_SECONDS = 3600.0
 BLOCKS_RATE, BLOCKS_BURST = 20_000.0, 40_000.0
 """Headers and blocks a second that one peer is sent: more than any can verify."""
 
-TRANSACTIONS_RATE, TRANSACTIONS_BURST = 500.0, 10_000.0
+TRANSACTIONS_RATE, TRANSACTIONS_BURST = 2000.0, 10_000.0
 """Transactions a second that are taken from one connection; more are not looked at."""
 
 QUESTIONS_RATE, QUESTIONS_BURST = 20.0, 200.0

@@ -37,7 +37,7 @@ LAPSE_COST = 100
 """What a lapse costs: ten within an hour, and the connection is ended."""
 
 UNASKED_COST = 10
-"""What nobody has asked for may have been asked for a while ago."""
+"""A message that nobody has asked for may have been asked for a while ago."""
 
 
 class Lapse(RemoteError):
@@ -161,8 +161,8 @@ class Sync:
 
     def headers(self, session: Session, message: messages.Headers, now: float) -> None:
         """Headers that were asked for. Raises `InvalidBlock`, or `Lapse` for none."""
-        download = self._download
-        if download is None or download.session is not session or download.plan or download.asked:
+        download = self._download_from(session)
+        if download is None or download.plan or download.asked:
             self._links.charge(session, UNASKED_COST, "headers that nobody asked for", now)
             return
         headers = [Header(data) for data in message.headers]
@@ -217,33 +217,32 @@ class Sync:
 
     def blocks(self, session: Session, message: messages.Blocks, now: float) -> None:
         """Blocks that were asked for. Raises `InvalidBlock`."""
+        unasked = False
         for form in message.blocks:
-            download = self._download
             header = Header(form.header)
-            if (
-                download is None
-                or download.session is not session
-                or download.asked.pop(header.id, None) is None
-            ):
-                self._links.charge(session, UNASKED_COST, "a block that nobody asked for", now)
+            download = self._download_from(session)
+            if download is None or download.asked.pop(header.id, None) is None:
+                unasked = True
                 continue
             block = Block(header, form.transactions)
             check_body(block)
-            if not self._connect(download, block, now):
-                return
-        download = self._download
-        if download is not None and download.session is session:
+            self._connect(download, block, now)
+        if unasked:
+            self._links.charge(session, UNASKED_COST, "blocks that nobody asked for", now)
+        if (download := self._download_from(session)) is not None:
             self._go_on(download, now)
 
-    def _connect(self, download: _Download, block: Block, now: float) -> bool:
-        """Whether the block is in the tree now."""
+    def _download_from(self, session: Session) -> _Download | None:
+        download = self._download
+        return download if download is not None and download.session is session else None
+
+    def _connect(self, download: _Download, block: Block, now: float) -> None:
         changes = self._relay.take_block(block, download.session, now, announces=False)
         if isinstance(changes[0], Extended | Reorged | SideBranch | Duplicate):
             download.blocks += 1
-            return True
-        # What is wrong with it was charged. If it was the clock, it may be right another time.
-        self._lapse(None, now)
-        return False
+        else:
+            # What is wrong with it was charged. If it was the clock, it may be right another time.
+            self._lapse(None, now)
 
     def _go_on(self, download: _Download, now: float) -> None:
         """Ask for more blocks, for more headers, or be done."""
