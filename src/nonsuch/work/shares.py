@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import lt
 
 from nonsuch.errors import RemoteError
 from nonsuch.work.puzzle import DIGEST_BITS, Proof, Puzzle
@@ -91,22 +92,22 @@ def check_shares(
         raise FalseEvidence(
             f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
         )
-    if sorted(set(nonces)) != list(nonces):
+    if not all(map(lt, nonces, nonces[1:])):
         raise FalseEvidence("shares that do not ascend")
     digests = puzzle.digests(nonces)
     best, worst = _extremes(puzzle, digests)
-    if not limit.admits(puzzle.rank(digests[worst])):
-        raise FalseEvidence(f"nonce {nonces[worst]} does not meet the share limit")
-    return Proof(puzzle, nonces[best], digests[best])
+    if not limit.admits(puzzle.rank(worst)):
+        nonce = nonces[digests.index(worst)]
+        raise FalseEvidence(f"nonce {nonce} does not meet the share limit")
+    return Proof(puzzle, nonces[digests.index(best)], best)
 
 
-def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[int, int]:
-    """Where the digests of the lowest and the highest rank stand; of equal ones the first."""
+def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[bytes, bytes]:
+    """The digests of the lowest and the highest rank; of equal ones the first."""
     if puzzle.order == "big" and puzzle.rank_bits == DIGEST_BITS:
         # Then digests compare as their ranks do, and in C: a pool does this for every result.
-        return digests.index(min(digests)), digests.index(max(digests))
-    ranks = [puzzle.rank(digest) for digest in digests]
-    return ranks.index(min(ranks)), ranks.index(max(ranks))
+        return min(digests), max(digests)
+    return min(digests, key=puzzle.rank), max(digests, key=puzzle.rank)
 
 
 class Drift:
