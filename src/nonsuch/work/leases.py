@@ -127,10 +127,9 @@ class LeaseBook:
         if stop < shard.stop:
             self._free_rest(shard)
             return []
-        rivals = list(shard.leases)
+        rivals, shard.leases = shard.leases, []
         for rival in rivals:
             del self._open[rival]
-        shard.leases.clear()
         return rivals
 
     def give_back(self, number: int) -> None:

@@ -49,8 +49,10 @@ SHARES_MAX = 256
 FALSE_ALARM_SHARDS = 1000
 """How many shards an honest miner returns, on average, between two needless audits. At least."""
 
-_SKIPPING = tuple((part, math.log(1 - part)) for part in (0.1, 0.5))
+_SOME, _MANY = 0.1, 0.5
 """What a miner is compared with: one that skips a tenth of its nonces, and one that skips half."""
+
+_SOME_LOGARITHM, _MANY_LOGARITHM = math.log(1 - _SOME), math.log(1 - _MANY)
 
 _ALARM = math.log(FALSE_ALARM_SHARDS)
 
@@ -113,10 +115,10 @@ def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[bytes, bytes]:
 class Drift:
     """How far a miner's shares fall behind the law, as evidence against it. Starts at none."""
 
-    __slots__ = ("_sums", "expected", "observed")
+    __slots__ = ("_many", "_some", "expected", "observed")
 
     def __init__(self) -> None:
-        self._sums = [0.0] * len(_SKIPPING)
+        self._some = self._many = 0.0
         self.expected = 0.0
         self.observed = 0
 
@@ -124,16 +126,14 @@ class Drift:
         """One more shard: how many shares it should have had, on average, and how many it had."""
         self.expected += expected
         self.observed += observed
-        self._sums = [
-            max(0.0, total + observed * logarithm + part * expected)
-            for total, (part, logarithm) in zip(self._sums, _SKIPPING, strict=True)
-        ]
+        self._some = max(0.0, self._some + observed * _SOME_LOGARITHM + _SOME * expected)
+        self._many = max(0.0, self._many + observed * _MANY_LOGARITHM + _MANY * expected)
 
     @property
     def suspicious(self) -> bool:
         """Whether skipping explains the counts so much better that an audit is due."""
-        return max(self._sums) > _ALARM
+        return self._some > _ALARM or self._many > _ALARM
 
     def clear(self) -> None:
         """An audit found nothing: begin again."""
-        self._sums = [0.0] * len(_SKIPPING)
+        self._some = self._many = 0.0

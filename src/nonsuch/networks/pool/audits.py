@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from nonsuch.networks.pool.job import Job
 from nonsuch.work.puzzle import Proof
@@ -46,7 +48,7 @@ UNAUDITED_MAX = 128
 """A miner's shards in a row without an audit: what is redone, at most, when it is caught."""
 
 
-class Scan(NamedTuple):
+class Scan(msgspec.Struct, frozen=True):
     """What a result comes to: a lease was searched up to `stop`, and gave these shares.
 
     `hit` is the nonce that ended the search because it meets the job's target, and `best` that one,

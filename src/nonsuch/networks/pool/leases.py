@@ -55,6 +55,8 @@ class Leases:
         if state.desk:
             self._audit_here()
         state.serve_at = None
+        if not state.roster.idle:
+            return
         given = 0
         for miner in list(state.roster.idle.values()):
             if not state.dispatcher.has_work and not state.desk:

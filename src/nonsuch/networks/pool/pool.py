@@ -98,8 +98,11 @@ class Pool:
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
         state = self._state
-        times = (state.roster.next_look_at, state.wake_at, state.serve_at)
-        return min((when for when in times if when is not None), default=None)
+        nearest = state.roster.next_look_at
+        for when in (state.wake_at, state.serve_at):
+            if when is not None and (nearest is None or when < nearest):
+                nearest = when
+        return nearest
 
     def _on_started(self, event: Started, now: float) -> None:
         replay = records.Replay(event.records)
