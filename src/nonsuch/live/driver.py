@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -75,9 +76,10 @@ class Node:
         self._commit: asyncio.Future[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
         self._timer: asyncio.TimerHandle | None = None
-        self._fires_at = 0.0
+        self._fires_at = math.inf
         self._over = asyncio.Event()
         self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop  # from `run` on
         self._network = Network(self.deliver, dial)
         self._searches = Searches(threads, lambda event: self.deliver((event,)), self._fail)
 
@@ -95,6 +97,7 @@ class Node:
 
         Raises what a listener, the journal or the core raises; nothing is left running.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             records = () if self._journal is None else await self._on_disk(self._journal.read)
             self.deliver((Started(records),))
@@ -128,7 +131,7 @@ class Node:
         self._disk.shutdown()
 
     async def _on_disk(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, call)
+        return await self._loop.run_in_executor(self._disk, call)
 
     # Events in.
 
@@ -136,7 +139,7 @@ class Node:
         """Hand events to the core, and carry out what it wants."""
         if self._error is not None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         try:
             for event in events:
                 self._queue += self.core.handle(event, now)
@@ -154,19 +157,17 @@ class Node:
     def _arm(self) -> None:
         """See that the timer fires at the deadline, or earlier."""
         deadline = self.core.deadline()
-        if deadline is None or self._over.is_set():
+        if deadline is None or deadline >= self._fires_at or self._over.is_set():
             return
         if self._timer is not None:
-            if self._fires_at <= deadline:
-                return
             self._timer.cancel()
         self._fires_at = deadline
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+        self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._fires_at = None, math.inf
         deadline = self.core.deadline()
-        if deadline is not None and deadline <= asyncio.get_running_loop().time():
+        if deadline is not None and deadline <= self._loop.time():
             self.deliver((Tick(),))
         else:
             self._arm()
@@ -188,7 +189,7 @@ class Node:
             return
         records = [effect for effect in self._queue if isinstance(effect, Persist)]
         commit = functools.partial(journal.commit, records)
-        self._commit = asyncio.get_running_loop().run_in_executor(self._disk, commit)
+        self._commit = self._loop.run_in_executor(self._disk, commit)
         self._commit.add_done_callback(functools.partial(self._committed, len(self._queue)))
 
     def _committed(self, count: int, future: asyncio.Future[None]) -> None:
