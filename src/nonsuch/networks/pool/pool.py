@@ -303,7 +303,7 @@ class Pool:
             requeues=dict(state.requeues),
             audits_passed=counts["audits"],
             audits_failed=counts["audits failed"],
-            audits_waiting=len(state.desk) + (state.own_audit is not None),
+            audits_waiting=len(state.desk.waiting) + (state.own_audit is not None),
             cheats=counts["cheats"],
             errors=counts["errors"],
             dropped=counts["dropped"],
@@ -322,7 +322,10 @@ class Pool:
             if grant.audit is None:
                 assert grant.job.book.open[number] is grant.shard
         audits: dict[str, int] = {}
-        waiting = [*state.desk, *(g.audit for g in state.grants.values() if g.audit is not None)]
+        waiting = [
+            *state.desk.waiting,
+            *(g.audit for g in state.grants.values() if g.audit is not None),
+        ]
         if state.own_audit is not None:
             waiting.append(state.own_audit.audit)
         for audit in waiting:

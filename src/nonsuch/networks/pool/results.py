@@ -104,7 +104,7 @@ class Results:
         state = self._state
         settings = state.settings
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
-        if not fraction or len(state.desk) >= AUDITS_MAX:
+        if not fraction or len(state.desk.waiting) >= AUDITS_MAX:
             while len(miner.unaudited) > UNAUDITED_MAX:
                 miner.unaudited.popleft()  # Nobody will ever vouch for it.
             return False
