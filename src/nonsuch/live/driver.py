@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -81,10 +82,11 @@ class Node:
         self._commit: asyncio.Future[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
         self._timer: asyncio.TimerHandle | None = None
-        self._fires_at = 0.0
+        self._fires_at = math.inf
         self._over = asyncio.Event()
         self._closed = False
         self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop  # from `run` on
         book = {"": dial} if isinstance(dial, Address) else dial
         self._datagram_peers = 0 if datagrams is None else len(datagrams.peers)
         self._datagrams = None if datagrams is None else DatagramNetwork(self.deliver, datagrams)
@@ -106,9 +108,10 @@ class Node:
 
         Raises what a listener, the journal or the core raises; nothing is left running.
         """
+        self._loop = asyncio.get_running_loop()
         try:
-            records = () if self._journal is None else await self._on_disk(self._journal.read)
-            self.deliver((Started(records),))
+            # Nothing here keeps the records: a core keeps what it needs of them.
+            self.deliver((Started(await self._records()),))
             await self._settled()  # What is restored comes before who asks for it.
             for listener in self._listeners:
                 await self._network.listen(listener)
@@ -124,6 +127,9 @@ class Node:
             await self._close()
         if self._error is not None:
             raise self._error
+
+    async def _records(self) -> tuple[object, ...]:
+        return () if self._journal is None else await self._on_disk(self._journal.read)
 
     async def _settled(self) -> None:
         """Until no effect waits for the disk."""
@@ -144,7 +150,7 @@ class Node:
         self._disk.shutdown()
 
     async def _on_disk(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, call)
+        return await self._loop.run_in_executor(self._disk, call)
 
     # Events in.
 
@@ -156,7 +162,7 @@ class Node:
         """
         if self._error is not None or self._closed:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         try:
             for event in events:
                 self._queue += self.core.handle(event, now)
@@ -174,19 +180,17 @@ class Node:
     def _arm(self) -> None:
         """See that the timer fires at the deadline, or earlier."""
         deadline = self.core.deadline()
-        if deadline is None or self._over.is_set():
+        if deadline is None or deadline >= self._fires_at or self._over.is_set():
             return
         if self._timer is not None:
-            if self._fires_at <= deadline:
-                return
             self._timer.cancel()
         self._fires_at = deadline
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+        self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._fires_at = None, math.inf
         deadline = self.core.deadline()
-        if deadline is not None and deadline <= asyncio.get_running_loop().time():
+        if deadline is not None and deadline <= self._loop.time():
             self.deliver((Tick(),))
         else:
             self._arm()
@@ -208,7 +212,7 @@ class Node:
             return
         records = [effect for effect in self._queue if isinstance(effect, Persist)]
         commit = functools.partial(journal.commit, records)
-        self._commit = asyncio.get_running_loop().run_in_executor(self._disk, commit)
+        self._commit = self._loop.run_in_executor(self._disk, commit)
         self._commit.add_done_callback(functools.partial(self._committed, len(self._queue)))
 
     def _committed(self, count: int, future: asyncio.Future[None]) -> None:

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 from nonsuch.errors import LocalError
@@ -117,23 +115,23 @@ class Journal:
             raise LocalError(f"cannot write the journal {self.path}: {_why(error)}") from None
 
     def _write(self, effects: Iterable[Persist]) -> None:
-        """Insert in runs: most records replace nothing."""
-        run: list[tuple[str, bytes]] = []
+        """Insert in runs of one subject: most records replace nothing."""
+        subject = ""
+        run: list[bytes] = []
         for effect in effects:
+            if effect.replaces or effect.subject != subject:
+                self._insert(subject, run)
+                subject, run = effect.subject, []
             if effect.replaces:
-                self._insert(run)
-                run = []
-                self._database.execute("DELETE FROM records WHERE subject = ?", (effect.subject,))
+                self._database.execute("DELETE FROM records WHERE subject = ?", (subject,))
             if effect.record is not None:
-                run.append((effect.subject, self._encode(effect.record)))
-        self._insert(run)
+                run.append(_packed(self._encode(effect.record)))
+        self._insert(subject, run)
 
-    def _insert(self, rows: list[tuple[str, bytes]]) -> None:
-        packed = [
-            (subject, b"".join(map(_packed, (body for _, body in run))))
-            for subject, run in groupby(rows, key=itemgetter(0))
-        ]
-        self._database.executemany("INSERT INTO records (subject, body) VALUES (?, ?)", packed)
+    def _insert(self, subject: str, run: list[bytes]) -> None:
+        if run:
+            row = (subject, b"".join(run))
+            self._database.execute("INSERT INTO records (subject, body) VALUES (?, ?)", row)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -123,14 +123,14 @@ class LeaseBook:
         shard = self._open.pop(number)
         shard.leases.remove(number)
         stop = min(stop, shard.stop)
-        self._add_done(shard.start, stop)
+        if shard.start < stop:
+            self._done.add(shard.start, stop)
         if stop < shard.stop:
             self._free_rest(shard)
             return []
-        rivals = list(shard.leases)
+        rivals, shard.leases = shard.leases, []
         for rival in rivals:
             del self._open[rival]
-        shard.leases.clear()
         return rivals
 
     def give_back(self, number: int) -> None:
@@ -175,10 +175,6 @@ class LeaseBook:
         if self._done:
             self._done.remove(self._stop, max(self._stop, next(reversed(list(self._done))).stop))
         return void
-
-    def _add_done(self, start: int, stop: int) -> None:
-        if start < stop:
-            self._done.add(start, stop)
 
     def _free_rest(self, shard: Shard) -> None:
         if shard.leases:

@@ -41,7 +41,7 @@ class Decimal:
         return b"%d" % nonce
 
     def encode_all(self, nonces: Sequence[int]) -> list[bytes]:
-        """`encode` of each, in a third of the time."""
+        """`encode` of each, which must ascend, in a third of the time."""
         _check_nonces(nonces, self.count)
         return [b"%d" % nonce for nonce in nonces]
 
@@ -70,7 +70,7 @@ class Raw:
         return nonce.to_bytes(self.size, self.order)
 
     def encode_all(self, nonces: Sequence[int]) -> list[bytes]:
-        """`encode` of each, in a third of the time."""
+        """`encode` of each, which must ascend, in a third of the time."""
         _check_nonces(nonces, self.count)
         size, order = self.size, self.order
         return [nonce.to_bytes(size, order) for nonce in nonces]
@@ -101,7 +101,7 @@ class SquareDifference:
         return b"%d" % (nonce * nonce - self.previous * self.previous)
 
     def encode_all(self, nonces: Sequence[int]) -> list[bytes]:
-        """`encode` of each, in a third of the time."""
+        """`encode` of each, which must ascend, in a third of the time."""
         _check_nonces(nonces, self.count)
         square = self.previous * self.previous
         return [b"%d" % (nonce * nonce - square) for nonce in nonces]
@@ -111,9 +111,10 @@ NonceEncoding = Decimal | Raw | SquareDifference
 
 
 def _check_nonces(nonces: Sequence[int], count: int) -> None:
+    """Of nonces that ascend the first and the last say it for all."""
     if nonces:
-        _check_nonce(min(nonces), count)
-        _check_nonce(max(nonces), count)
+        _check_nonce(nonces[0], count)
+        _check_nonce(nonces[-1], count)
 
 
 def _check_nonce(nonce: int, count: int) -> None:

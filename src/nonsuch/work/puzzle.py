@@ -64,7 +64,7 @@ class Puzzle:
         return hashlib.sha256(digest).digest() if self.hash == "sha256d" else digest
 
     def digests(self, nonces: Sequence[int]) -> list[bytes]:
-        """`digest` of each, with the prefix hashed once: for a pool that checks many shares."""
+        """`digest` of each, which must ascend, with the prefix hashed once: for a pool's shares."""
         beginning, suffix, digests = hashlib.sha256(self.prefix), self.suffix, []
         for encoded in self.nonce.encode_all(nonces):
             state = beginning.copy()

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import lt
 
 from nonsuch.errors import RemoteError
 from nonsuch.work.puzzle import DIGEST_BITS, Proof, Puzzle
@@ -48,8 +49,10 @@ SHARES_MAX = 256
 FALSE_ALARM_SHARDS = 1000
 """How many shards an honest miner returns, on average, between two needless audits. At least."""
 
-_SKIPPING = tuple((part, math.log(1 - part)) for part in (0.1, 0.5))
+_SOME, _MANY = 0.1, 0.5
 """What a miner is compared with: one that skips a tenth of its nonces, and one that skips half."""
+
+_SOME_LOGARITHM, _MANY_LOGARITHM = math.log(1 - _SOME), math.log(1 - _MANY)
 
 _ALARM = math.log(FALSE_ALARM_SHARDS)
 
@@ -91,31 +94,31 @@ def check_shares(
         raise FalseEvidence(
             f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
         )
-    if sorted(set(nonces)) != list(nonces):
+    if not all(map(lt, nonces, nonces[1:])):
         raise FalseEvidence("shares that do not ascend")
     digests = puzzle.digests(nonces)
     best, worst = _extremes(puzzle, digests)
-    if not limit.admits(puzzle.rank(digests[worst])):
-        raise FalseEvidence(f"nonce {nonces[worst]} does not meet the share limit")
-    return Proof(puzzle, nonces[best], digests[best])
+    if not limit.admits(puzzle.rank(worst)):
+        nonce = nonces[digests.index(worst)]
+        raise FalseEvidence(f"nonce {nonce} does not meet the share limit")
+    return Proof(puzzle, nonces[digests.index(best)], best)
 
 
-def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[int, int]:
-    """Where the digests of the lowest and the highest rank stand; of equal ones the first."""
+def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[bytes, bytes]:
+    """The digests of the lowest and the highest rank; of equal ones the first."""
     if puzzle.order == "big" and puzzle.rank_bits == DIGEST_BITS:
         # Then digests compare as their ranks do, and in C: a pool does this for every result.
-        return digests.index(min(digests)), digests.index(max(digests))
-    ranks = [puzzle.rank(digest) for digest in digests]
-    return ranks.index(min(ranks)), ranks.index(max(ranks))
+        return min(digests), max(digests)
+    return min(digests, key=puzzle.rank), max(digests, key=puzzle.rank)
 
 
 class Drift:
     """How far a miner's shares fall behind the law, as evidence against it. Starts at none."""
 
-    __slots__ = ("_sums", "expected", "observed")
+    __slots__ = ("_many", "_some", "expected", "observed")
 
     def __init__(self) -> None:
-        self._sums = [0.0] * len(_SKIPPING)
+        self._some = self._many = 0.0
         self.expected = 0.0
         self.observed = 0
 
@@ -123,16 +126,14 @@ class Drift:
         """One more shard: how many shares it should have had, on average, and how many it had."""
         self.expected += expected
         self.observed += observed
-        self._sums = [
-            max(0.0, total + observed * logarithm + part * expected)
-            for total, (part, logarithm) in zip(self._sums, _SKIPPING, strict=True)
-        ]
+        self._some = max(0.0, self._some + observed * _SOME_LOGARITHM + _SOME * expected)
+        self._many = max(0.0, self._many + observed * _MANY_LOGARITHM + _MANY * expected)
 
     @property
     def suspicious(self) -> bool:
         """Whether skipping explains the counts so much better that an audit is due."""
-        return max(self._sums) > _ALARM
+        return self._some > _ALARM or self._many > _ALARM
 
     def clear(self) -> None:
         """An audit found nothing: begin again."""
-        self._sums = [0.0] * len(_SKIPPING)
+        self._some = self._many = 0.0

@@ -1002,6 +1002,24 @@ def test_a_client_leaves_and_comes_back_for_its_answer() -> None:
     assert isinstance(late.heard[-2], Status)
 
 
+def test_the_first_leases_of_a_job_do_not_wait_for_the_disk_and_its_client_does() -> None:
+    table = Table()
+    client, miner = table.client(), table.miner()
+    effects = client.says(submit(1000))
+    kinds = [type(each.message if isinstance(each, Send) else each) for each in effects]
+    assert kinds == [Lease, Persist, Emit, Status]
+    # The pool dies before the record is on disk: what the miner has done of the job is nobody's.
+    lease, result = miner.lease, miner.result()
+    table = Table(records=[Life(1)])
+    client, miner = table.client(), table.miner()
+    miner.says(result)
+    assert (table.statistics.late_results, table.statistics.results) == (1, 0)
+    client.says(submit(1000))
+    assert miner.lease.lease > lease.lease
+    table.finish(miner)
+    assert client.answers == [lowest(PUZZLE, 0, 1000)]
+
+
 def test_a_job_that_is_submitted_twice_is_one_job() -> None:
     table = Table()
     client, again, miner = table.client(), table.client(), table.miner()

@@ -13,8 +13,9 @@ miner of a wire without evidence names its lowest nonce only; there a lower one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from nonsuch.networks.pool.job import Job
 from nonsuch.work.puzzle import Proof
@@ -46,7 +47,7 @@ UNAUDITED_MAX = 128
 """A miner's shards in a row without an audit: what is redone, at most, when it is caught."""
 
 
-class Scan(NamedTuple):
+class Scan(msgspec.Struct, frozen=True):
     """What a result comes to: a lease was searched up to `stop`, and gave these shares.
 
     `hit` is the nonce that ended the search because it meets the job's target, and `best` that one,
@@ -135,39 +136,33 @@ class Verdict:
 
 
 class AuditDesk:
-    """The audits that wait for an auditor, first in, first out."""
+    """The audits that wait for an auditor, first in, first out. Do not change `waiting`."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Audit] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __iter__(self) -> Iterator[Audit]:
-        return iter(self._waiting)
+        self.waiting: deque[Audit] = deque()
 
     def add(self, audit: Audit) -> None:
         """One more. The job waits for it."""
         audit.job.audits += 1
-        self._waiting.append(audit)
+        self.waiting.append(audit)
 
     def put_back(self, audit: Audit) -> None:
         """Its auditor was lost: it is the next again."""
         audit.losses += 1
-        self._waiting.appendleft(audit)
+        self.waiting.appendleft(audit)
 
     def take_for(self, miner: Miner) -> Audit | None:
         """The next audit that this miner can do: not one of itself."""
-        for _ in range(min(len(self._waiting), AUDITS_LOOK_MAX)):
-            audit = self._waiting[0]
+        for _ in range(min(len(self.waiting), AUDITS_LOOK_MAX)):
+            audit = self.waiting[0]
             if self.can_audit(miner, audit):
-                return self._waiting.popleft()
-            self._waiting.rotate(-1)
+                return self.waiting.popleft()
+            self.waiting.rotate(-1)
         return None
 
     def take_first(self) -> Audit | None:
         """The next audit for the pool itself."""
-        return self._waiting.popleft() if self._waiting else None
+        return self.waiting.popleft() if self.waiting else None
 
     @staticmethod
     def can_audit(miner: Miner, audit: Audit) -> bool:
@@ -178,8 +173,8 @@ class AuditDesk:
 
     def drop(self, job: Job | None = None, suspect: Miner | None = None) -> list[Audit]:
         """Give up those of a job that is over, or of a miner that is caught already."""
-        dropped = [each for each in self._waiting if each.job is job or each.suspect is suspect]
+        dropped = [each for each in self.waiting if each.job is job or each.suspect is suspect]
         for audit in dropped:
-            self._waiting.remove(audit)
+            self.waiting.remove(audit)
             audit.job.audits -= 1
         return dropped

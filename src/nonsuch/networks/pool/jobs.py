@@ -73,15 +73,15 @@ class Jobs:
         peer.jobs += 1
         job.owner = peer.number
         state.jobs[job.id] = job
+        # The first leases need not wait for the disk: if the pool dies now, they mean nothing.
+        state.dispatcher.offer(job)
+        self._leases.serve_idle(now)
         state.persist_job(job, opened)
         state.counts["jobs"] += 1
         miners = len(state.roster.miners)
         state.emit(facts.JobAccepted(job.id, opened.first, opened.last, miners))
         self.watch(peer, messages.Watch(job.id), now)
         self.complete_if_done(job, now)
-        if job.id in state.jobs:
-            state.dispatcher.offer(job)
-            self._leases.serve_idle(now)
 
     def watch(self, peer: Peer, watch: messages.Watch, now: float) -> None:
         """News of a job, and its answer; at once where there is one."""

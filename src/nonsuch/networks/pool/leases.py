@@ -52,12 +52,14 @@ class Leases:
         state = self._state
         if state.own_audit is not None:
             self._hand_over(state.own_audit, now)
-        if state.desk:
+        if state.desk.waiting:
             self._audit_here()
         state.serve_at = None
+        if not state.roster.idle:
+            return
         given = 0
         for miner in list(state.roster.idle.values()):
-            if not state.dispatcher.has_work and not state.desk:
+            if not state.dispatcher.has_work and not state.desk.waiting:
                 break
             if given >= SERVED_AT_ONCE:
                 state.serve_at = now
@@ -89,7 +91,7 @@ class Leases:
 
     def _grant(self, miner: Miner, now: float) -> bool:
         state = self._state
-        if state.desk and (audit := state.desk.take_for(miner)) is not None:
+        if state.desk.waiting and (audit := state.desk.take_for(miner)) is not None:
             self._grant_audit(audit, miner, now)
             return True
         if miner.grants and not miner.results:
@@ -145,7 +147,7 @@ class Leases:
         state = self._state
         if state.own_audit is not None:
             return
-        audit = next(iter(state.desk))
+        audit = state.desk.waiting[0]
         suspect = audit.suspect
         others = state.roster.has_other(suspect, evidence=suspect.evidence)
         if others and audit.losses < LOSSES_MAX:

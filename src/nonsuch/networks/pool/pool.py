@@ -98,8 +98,11 @@ class Pool:
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
         state = self._state
-        times = (state.roster.next_look_at, state.wake_at, state.serve_at)
-        return min((when for when in times if when is not None), default=None)
+        nearest = state.roster.next_look_at
+        for when in (state.wake_at, state.serve_at):
+            if when is not None and (nearest is None or when < nearest):
+                nearest = when
+        return nearest
 
     def _on_started(self, event: Started, now: float) -> None:
         replay = records.Replay(event.records)
@@ -300,7 +303,7 @@ class Pool:
             requeues=dict(state.requeues),
             audits_passed=counts["audits"],
             audits_failed=counts["audits failed"],
-            audits_waiting=len(state.desk) + (state.own_audit is not None),
+            audits_waiting=len(state.desk.waiting) + (state.own_audit is not None),
             cheats=counts["cheats"],
             errors=counts["errors"],
             dropped=counts["dropped"],
@@ -319,7 +322,10 @@ class Pool:
             if grant.audit is None:
                 assert grant.job.book.open[number] is grant.shard
         audits: dict[str, int] = {}
-        waiting = [*state.desk, *(g.audit for g in state.grants.values() if g.audit is not None)]
+        waiting = [
+            *state.desk.waiting,
+            *(g.audit for g in state.grants.values() if g.audit is not None),
+        ]
         if state.own_audit is not None:
             waiting.append(state.own_audit.audit)
         for audit in waiting:

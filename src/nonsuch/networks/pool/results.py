@@ -104,7 +104,7 @@ class Results:
         state = self._state
         settings = state.settings
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
-        if not fraction or len(state.desk) >= AUDITS_MAX:
+        if not fraction or len(state.desk.waiting) >= AUDITS_MAX:
             while len(miner.unaudited) > UNAUDITED_MAX:
                 miner.unaudited.popleft()  # Nobody will ever vouch for it.
             return False
@@ -236,7 +236,7 @@ def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int
     """What a result of [start, stop) says of the shares there, and of the job's target."""
     whole, stop = stop, min(result.stop, stop)
     shares = result.nonces
-    hit = _hit(job, shares, start, stop)
+    hit = None if job.target is None else _hit(job, job.target, shares, start, stop)
     if hit is None and stop < whole:
         raise FalseEvidence(f"a result that ends at {stop} and not at {whole}, without a proof")
     if hit is not None and not quota.limit.admits(hit.rank):
@@ -249,12 +249,12 @@ def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int
     return Scan(stop, shares, hit or best, None if hit is None else hit.nonce)
 
 
-def _hit(job: Job, nonces: tuple[int, ...], start: int, stop: int) -> Proof | None:
+def _hit(job: Job, target: Target, nonces: tuple[int, ...], start: int, stop: int) -> Proof | None:
     """The nonce that ended the search because it meets the job's target, whatever the limit."""
-    if job.target is None or not nonces or nonces[-1] != stop - 1 or stop <= start:
+    if not nonces or nonces[-1] != stop - 1 or stop <= start:
         return None
     last = job.puzzle.prove(nonces[-1])
-    return last if job.target.admits(last.rank) else None
+    return last if target.admits(last.rank) else None
 
 
 def _check_first(job: Job, target: Target, shares: tuple[int, ...], stop: int) -> None:

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from nonsuch.networks.pool.audits import Audit
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.liteminer import LITEMINER
@@ -62,16 +64,13 @@ class Grant:
         self.audit: Audit | None = None
 
 
-class Unaudited:
+class Unaudited(msgspec.Struct, eq=False):
     """A shard that a miner returned, and that has not been vouched for; `waits` for its audit."""
 
-    __slots__ = ("job", "start", "stop", "waits")
-
-    def __init__(self, job: Job, start: int, stop: int) -> None:
-        self.job = job
-        self.start = start
-        self.stop = stop
-        self.waits = False
+    job: Job
+    start: int
+    stop: int
+    waits: bool = False
 
 
 class Miner:
@@ -225,7 +224,7 @@ class Roster:
         """A shard came back: the rate of this miner, and of all, follows."""
         before = miner.shown_rate
         miner.returned(count, granted_at, now)
-        self.rate += miner.shown_rate - before
+        self.rate += miner.rate - before
 
     def slow_down(self, miner: Miner, rate: float) -> None:
         """A miner turns out to be no faster than this."""

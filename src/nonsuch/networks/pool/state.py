@@ -86,9 +86,7 @@ class State:
     def persist_job(self, job: Job, record: Record) -> None:
         """One more record of a job, or a snapshot in the place of many."""
         job.records += 1
-        small = len(job.book.done) <= SNAPSHOT_RANGES_MAX
-        # What waits for its audit is not for the disk; a snapshot could not leave it out.
-        if job.records >= SNAPSHOT_RECORDS and small and not job.audits:
+        if job.records >= SNAPSHOT_RECORDS and _fits_snapshot(job):
             job.records = 0
             self.persist(JOB_SUBJECT + job.id, job.snapshot(), replaces=True)
         else:
@@ -120,3 +118,8 @@ class State:
         """What the event at hand has brought about, once."""
         effects, self.effects = self.effects, []
         return effects
+
+
+def _fits_snapshot(job: Job) -> bool:
+    # What waits for its audit is not for the disk; a snapshot could not leave it out.
+    return not job.audits and len(job.book.done) <= SNAPSHOT_RANGES_MAX
