@@ -7,6 +7,7 @@ import random
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,20 +22,28 @@ from nonsuch.cli.facts import Listening, Stopped
 from nonsuch.cli.inputs import check_threads, chosen_target
 from nonsuch.cli.lines import read_lines
 from nonsuch.cli.logs import Logger, fact_logger
-from nonsuch.cli.requests import WORDS, format_answer, parse_request
+from nonsuch.cli.requests import (
+    WORDS,
+    format_answer,
+    parse_dialect_request,
+    parse_request,
+)
 from nonsuch.cli.terminal import errors, output
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
 from nonsuch.live.tcp import Address, Listener
-from nonsuch.networks.peer import facts, messages
+from nonsuch.networks.peer import dialect_records, facts, messages, records
 from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header
-from nonsuch.networks.peer.client import Answer, Client
+from nonsuch.networks.peer.client import Answer, Client, Request
+from nonsuch.networks.peer.dialect import DialectPeer
+from nonsuch.networks.peer.dialects import messages as dialects
+from nonsuch.networks.peer.dialects.pickle import PICKLE, PickleClientWire, PickleServerWire
+from nonsuch.networks.peer.dialects.text import TEXT, TextClientWire, TextServerWire
 from nonsuch.networks.peer.peer import Peer
-from nonsuch.networks.peer.records import decode_record, encode_record
 from nonsuch.networks.peer.settings import NEIGHBOURS_MAX, PeerSettings
 from nonsuch.networks.peer.wire import PeerWire
-from nonsuch.node import LOCAL, Received
+from nonsuch.node import LOCAL, Core, Received, Wire
 
 __all__ = ["PEER_PORT", "ask", "peer"]
 
@@ -45,6 +54,19 @@ CONFIG_BYTES_MAX = 2**16
 EXIT_NO = 1
 EXIT_SIGNAL = 128
 NAME_CHARACTERS_MAX = 64
+
+OURS = "nonsuch"
+DIALECTS = (OURS, PICKLE, TEXT)
+
+Dialect = Annotated[
+    str,
+    typer.Option(
+        "--dialect",
+        metavar="NAME",
+        help="nonsuch, or what other programs of the assignment speak: pickle or text. Those have"
+        " the original rule, whose proofs commit to nothing.",
+    ),
+]
 
 _DEFAULTS = PeerSettings()
 _QUIET: frozenset[type] = frozenset({facts.TransactionAccepted, facts.PeerJoined})
@@ -89,6 +111,7 @@ def peer(
     mine: Annotated[
         bool, typer.Option("--mine/--no-mine", help="Whether to mine what waits.")
     ] = True,
+    dialect: Dialect = OURS,
     heartbeat_seconds: Annotated[
         float,
         typer.Option("--heartbeat-seconds", metavar="S", help="How often it says where it stands."),
@@ -110,6 +133,7 @@ def peer(
     check_threads(threads)
     if not is_loopback(host) and not insecure:
         raise LocalError(f"on {host} anybody could come in, and peers know no tokens: --insecure")
+    speech = _Speech.of(dialect)
     neighbours = _read_config(config)
     chosen = chosen_target(target=target)
     settings = PeerSettings(
@@ -120,16 +144,16 @@ def peer(
         mines=mine,
         heartbeat_seconds=heartbeat_seconds,
     )
-    kept = _journal(journal, name, port)
+    kept = speech.journal(_journal_path(journal, name, port))
     log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
-    prompt = _Prompt(log, json=json)
-    book = {str(place): Address(*place, lambda: PeerWire(dialled=True)) for place in neighbours}
+    prompt = _Prompt(log, speech, json=json)
+    book = {str(place): Address(*place, speech.client_wire) for place in neighbours}
 
     def make() -> Node:
         origin = time.time() - asyncio.get_running_loop().time()
         return Node(
-            Peer(settings, random.Random(secrets.randbits(64)), origin),
-            listeners=[Listener(host, port, lambda: PeerWire(dialled=False))],
+            speech.core(settings, random.Random(secrets.randbits(64)), origin),
+            listeners=[Listener(host, port, speech.server_wire)],
             dial=book,
             journal=kept,
             threads=threads,
@@ -148,6 +172,7 @@ def ask(
         str, typer.Argument(metavar="PEER", help="Where the peer listens, [HOST:]PORT.")
     ],
     request: Annotated[list[str], typer.Argument(metavar="REQUEST…", help=f"One of: {WORDS}.")],
+    dialect: Dialect = OURS,
     json: options.Json = False,
 ) -> int:
     """Ask a peer one thing, and print its answer.
@@ -159,8 +184,10 @@ def ask(
     place = parse_address(text, "PEER", PEER_PORT)
     timestamp = time.time_ns() * MICROSECONDS // 10**9
     line = request[0] if len(request) == 1 else " ".join(request)
-    core = Client(parse_request(line, timestamp=timestamp), random.Random(secrets.randbits(64)))
-    dial = Address(*place, lambda: PeerWire(dialled=True))
+    speech = _Speech.of(dialect)
+    question = speech.parse(line, timestamp=timestamp)
+    core = Client(question, random.Random(secrets.randbits(64)))
+    dial = Address(*place, speech.client_wire)
     signal = run(lambda: Node(core, dial=dial))
     if signal:
         return EXIT_SIGNAL + signal
@@ -172,8 +199,10 @@ def ask(
 
 def _is_yes(answer: Answer) -> bool:
     match answer:
-        case messages.Verdict(accepted=accepted) | messages.Reward(accepted=accepted):
-            return accepted
+        case messages.Verdict() | messages.Reward() | dialects.Verdict():
+            return answer.accepted
+        case dialects.Reward(granted=granted):
+            return granted
         case messages.Stopped(reason=reason):
             return not reason
         case _:
@@ -229,21 +258,68 @@ def _read_config(path: Path) -> list[Place]:
     return [parse_address(text, f"a neighbour in {path}", PEER_PORT) for text in texts]
 
 
-def _journal(path: str | None, name: str, port: int) -> Journal | None:
+def _journal_path(path: str | None, name: str, port: int) -> Path | None:
     if path == "off":
         return None
-    if path is None:
-        safe = "".join(c if c.isalnum() else "-" for c in name[:NAME_CHARACTERS_MAX])
-        folder = platformdirs.user_state_path("nonsuch", appauthor=False)
-        return Journal(folder / f"peer-{safe}-{port}.journal", encode_record, decode_record)
-    return Journal(Path(path), encode_record, decode_record)
+    if path is not None:
+        return Path(path)
+    safe = "".join(c if c.isalnum() else "-" for c in name[:NAME_CHARACTERS_MAX])
+    folder = platformdirs.user_state_path("nonsuch", appauthor=False)
+    return folder / f"peer-{safe}-{port}.journal"
+
+
+class _Speech:
+    """What is spoken: on our own wire, or in a dialect."""
+
+    def __init__(
+        self, dialect: str, server_wire: Callable[[], Wire], client_wire: Callable[[], Wire]
+    ) -> None:
+        self.server_wire = server_wire
+        self.client_wire = client_wire
+        self._dialect = dialect
+
+    @classmethod
+    def of(cls, dialect: str) -> _Speech:
+        """Raises `LocalError` for one that there is not."""
+        match dialect:
+            case "nonsuch":
+                ends = (lambda: PeerWire(dialled=False)), (lambda: PeerWire(dialled=True))
+                return cls(dialect, *ends)
+            case "pickle":
+                return cls(dialect, PickleServerWire, PickleClientWire)
+            case "text":
+                return cls(dialect, TextServerWire, TextClientWire)
+            case _:
+                raise LocalError(
+                    f"there is no dialect {dialect!r}: choose from {', '.join(DIALECTS)}"
+                )
+
+    def core(self, settings: PeerSettings, lots: random.Random, origin: float) -> Core:
+        """The peer."""
+        if self._dialect == OURS:
+            return Peer(settings, lots, origin)
+        return DialectPeer(self._dialect, settings, lots, origin)
+
+    def journal(self, path: Path | None) -> Journal | None:
+        """Where it keeps things."""
+        if path is None:
+            return None
+        codec = records if self._dialect == OURS else dialect_records
+        return Journal(path, codec.encode_record, codec.decode_record)
+
+    def parse(self, line: str, *, timestamp: int = 0, template: int = 0) -> Request:
+        """The request that a line stands for."""
+        if self._dialect == OURS:
+            return parse_request(line, timestamp=timestamp, template=template)
+        return parse_dialect_request(line)
 
 
 class _Prompt:
     """The person in front of a peer: lines become requests, and answers are printed."""
 
-    def __init__(self, log: Logger, *, json: bool) -> None:
+    def __init__(self, log: Logger, speech: _Speech, *, json: bool) -> None:
         self._log = log
+        self._speech = speech
         self._json = json
         self._node: Node | None = None
         self._listening = asyncio.Event()
@@ -278,7 +354,7 @@ class _Prompt:
         if not line.strip():
             return
         try:
-            request = parse_request(line, template=self._template)
+            request = self._speech.parse(line, template=self._template)
         except LocalError as error:
             errors.print(str(error), markup=False)
             return

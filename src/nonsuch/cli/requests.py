@@ -17,12 +17,14 @@ import msgspec
 
 from nonsuch import LocalError
 from nonsuch.cli.terminal import format_count, format_duration
+from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.peer import messages
 from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header, Transaction
 from nonsuch.networks.peer.client import Answer
+from nonsuch.networks.peer.dialects import messages as dialect
 from nonsuch.networks.peer.statistics import PeerStatistics
 
-__all__ = ["WORDS", "format_answer", "parse_request"]
+__all__ = ["WORDS", "format_answer", "parse_dialect_request", "parse_request"]
 
 WORDS = "tx SENDER CONTENT · pb [HEIGHT] · hb · gp · up NONCE · cc"
 
@@ -56,7 +58,19 @@ def parse_request(text: str, *, timestamp: int = 0, template: int = 0) -> messag
         case "cc", []:
             return messages.Stop()
         case _:
-            raise LocalError(f"{text[:80]!r} is no request; there are: {WORDS}")
+            raise _no_request(text)
+
+
+def parse_dialect_request(text: str) -> dialect.Request:
+    """The same for peers of the original rule. Raises `LocalError` for what is none."""
+    try:
+        return dialect.parse_request("|".join(_split(text)))
+    except RemoteProtocolError:
+        raise _no_request(text) from None
+
+
+def _no_request(text: str) -> LocalError:
+    return LocalError(f"{text[:80]!r} is no request; there are: {WORDS}")
 
 
 def _split(text: str) -> list[str]:
@@ -89,6 +103,28 @@ def format_answer(answer: Answer) -> str:
             return _chain_text(answer)
         case messages.Status(statistics=statistics):
             return _status_text(msgspec.json.decode(statistics, type=PeerStatistics))
+        case _:
+            return _dialect_text(answer)
+
+
+def _dialect_text(answer: dialect.Answer) -> str:
+    match answer:
+        case dialect.Verdict(accepted=accepted):
+            return "Accepted" if accepted else "Rejected"
+        case dialect.Reward(granted=granted):
+            return "Reward" if granted else "No reward"
+        case dialect.Proof(proof=proof):
+            return f"the last proof is {proof}"
+        case dialect.Chain(blocks=blocks):
+            return "\n".join(map(_original_text, blocks))
+        case dialect.HeartbeatAnswer(pool=pool, chain=chain):
+            blocks_text = "no chain" if chain is None else f"{len(chain)} blocks"
+            return f"{blocks_text} · {len(pool)} waiting"
+
+
+def _original_text(block: dialect.Block) -> str:
+    first = f"{block.index:6}  {block.current_hash}  {block.timestamp}  proof {block.proof}"
+    return "\n".join([first, *(f"        {each}" for each in block.transactions)])
 
 
 def _with_reason(text: str, reason: str) -> str:
