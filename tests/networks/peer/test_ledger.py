@@ -144,7 +144,7 @@ def test_a_reorganisation_returns_what_it_takes_out(ledger: Ledger) -> None:
     (first,) = make_blocks(ledger.genesis, 1, transactions=shared, timestamp=1)
     (second,) = make_blocks(first, 1)
     changes = put(ledger, first, second)
-    assert isinstance(changes[-1], Reorged)
+    assert any(isinstance(change, Reorged) for change in changes)
     assert list(ledger.waiting) == [*short.transactions[2:], said(1)]
     # And back again, behind yet another block.
     put(ledger, *make_blocks(short, 2))
