@@ -38,6 +38,7 @@ from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header
 from nonsuch.networks.peer.client import Answer, Client, Request
 from nonsuch.networks.peer.dialect import DialectPeer
 from nonsuch.networks.peer.dialects import messages as dialects
+from nonsuch.networks.peer.dialects.messages import ANSWER_BYTES_MAX
 from nonsuch.networks.peer.dialects.pickle import PICKLE, PickleClientWire, PickleServerWire
 from nonsuch.networks.peer.dialects.text import TEXT, TextClientWire, TextServerWire
 from nonsuch.networks.peer.peer import Peer
@@ -51,6 +52,9 @@ PEER_PORT = 6000
 """Where the network's peers listen, from this port on."""
 
 CONFIG_BYTES_MAX = 2**16
+WRITE_BYTES_MAX = 2 * ANSWER_BYTES_MAX
+"""A dialect's answer is a whole chain."""
+
 EXIT_NO = 1
 EXIT_SIGNAL = 128
 NAME_CHARACTERS_MAX = 64
@@ -153,7 +157,7 @@ def peer(
         origin = time.time() - asyncio.get_running_loop().time()
         return Node(
             speech.core(settings, random.Random(secrets.randbits(64)), origin),
-            listeners=[Listener(host, port, speech.server_wire)],
+            listeners=[Listener(host, port, speech.server_wire, write_bytes_max=WRITE_BYTES_MAX)],
             dial=book,
             journal=kept,
             threads=threads,

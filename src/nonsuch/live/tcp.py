@@ -3,7 +3,7 @@
 A connection reads into one buffer that all share, because what comes is decoded at once: ten
 thousand connections have one buffer. Nothing is ever waiting to be handled; a peer that sends
 faster than the core can listen is held up by its own socket. What a peer does not read piles up to
-`WRITE_BYTES_MAX`, and then the connection is cut.
+a bound, and then the connection is cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READ_BYTES = 2**16
 """Read at once."""
 
 WRITE_BYTES_MAX = 2**20
-"""Bytes that a peer may leave unread: some ten thousand leases."""
+"""Bytes that a peer may leave unread, unless it is told otherwise: some ten thousand leases."""
 
 DIAL_SECONDS = 10.0
 """How long a connection may take to come about, its TLS handshake included."""
@@ -54,21 +54,42 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where peers come in. Port 0 takes any that is free."""
+    """Where peers come in. Port 0 takes any that is free.
+
+    `write_bytes_max` is what one peer may leave unread; it must exceed the longest message.
+    """
 
     host: str
     port: int
     wire: Callable[[], Wire]
     tls: ssl.SSLContext | None = None
+    write_bytes_max: int = WRITE_BYTES_MAX
 
 
 class Connection(asyncio.BufferedProtocol):
     """One peer."""
 
-    __slots__ = ("_network", "address", "dialled", "number", "out", "transport", "why", "wire")
+    __slots__ = (
+        "_network",
+        "_write_bytes_max",
+        "address",
+        "dialled",
+        "number",
+        "out",
+        "transport",
+        "why",
+        "wire",
+    )
 
-    def __init__(self, network: Network, wire: Wire, dialled: str | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        wire: Wire,
+        dialled: str | None = None,
+        write_bytes_max: int = WRITE_BYTES_MAX,
+    ) -> None:
         self._network = network
+        self._write_bytes_max = write_bytes_max
         self.wire = wire
         self.dialled = dialled
         self.number = 0
@@ -83,7 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         """It stands."""
         # uvloop's has all methods of asyncio's, and is no subclass of it.
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
+        self.transport.set_write_buffer_limits(high=self._write_bytes_max)
         self.address = _peer_name(self.transport)
         self._network.opened(self)
 
@@ -148,7 +169,7 @@ class Network:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: Connection(self, listener.wire()),
+                lambda: Connection(self, listener.wire(), write_bytes_max=listener.write_bytes_max),
                 listener.host,
                 listener.port,
                 backlog=BACKLOG,

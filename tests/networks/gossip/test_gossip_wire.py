@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.gossip import fuzz_one, inputs
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.gossip.messages import (
     DATA_BYTES_MAX,
@@ -22,7 +26,8 @@ from nonsuch.networks.gossip.messages import (
 from nonsuch.networks.gossip.wire import DATAGRAM_BYTES_MAX, GossipWire
 from nonsuch.work.target import Target
 
-VECTORS = json.loads((Path(__file__).parents[2] / "data" / "gossip.json").read_text())
+ROOT = Path(__file__).parents[3]
+VECTORS = json.loads((ROOT / "tests" / "data" / "gossip.json").read_text())
 
 announcements = st.builds(
     Announcement,
@@ -119,3 +124,15 @@ def test_any_bytes_give_a_block_or_a_protocol_error(data: bytes) -> None:
     except RemoteProtocolError:
         return
     assert isinstance(announcement, Announcement)
+
+
+def test_mutated_datagrams() -> None:
+    for data in islice(inputs(seed=20), 3000):
+        fuzz_one(data)
+
+
+def test_fuzz_target_runs() -> None:
+    command = [sys.executable, "-m", "fuzz.gossip", "--seconds", "0.1", "--seed", "7"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("seed 7: ")
