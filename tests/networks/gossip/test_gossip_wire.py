@@ -26,8 +26,8 @@ from nonsuch.networks.gossip.messages import (
 from nonsuch.networks.gossip.wire import DATAGRAM_BYTES_MAX, GossipWire
 from nonsuch.work.target import Target
 
-ROOT = Path(__file__).parents[3]
-VECTORS = json.loads((ROOT / "tests" / "data" / "gossip.json").read_text())
+REPOSITORY = Path(__file__).parents[3]
+VECTORS = json.loads((REPOSITORY / "tests" / "data" / "gossip.json").read_text())
 
 announcements = st.builds(
     Announcement,
@@ -133,6 +133,6 @@ def test_mutated_datagrams() -> None:
 
 def test_fuzz_target_runs() -> None:
     command = [sys.executable, "-m", "fuzz.gossip", "--seconds", "0.1", "--seed", "7"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("seed 7: ")
