@@ -64,6 +64,7 @@ def test_every_block_comes_back_as_it_was_sent(announcement: Announcement) -> No
     assert GossipWire().feed(datagram) == [announcement]
     assert datagram == json.dumps(json.loads(datagram)).encode(), "keys and separators"
     assert len(datagram) <= 5585 or len(announcement.data) > DATA_BYTES_MAX
+    assert Block.of(announcement, 1).datagram_bytes == len(datagram)
     assert decode_record(encode_record(announcement)) == announcement
 
 

@@ -14,6 +14,7 @@ from nonsuch.work.presets import PARENT_SIZE
 
 __all__ = [
     "DATA_BYTES_MAX",
+    "FORM_BYTES",
     "NONCE_SIZE",
     "ROOT",
     "Announcement",
@@ -28,6 +29,9 @@ DATA_BYTES_MAX = 4096
 
 NONCE_SIZE = 8
 """Bytes of a `p_o_w`; any are legal."""
+
+FORM_BYTES = 121
+"""Of a datagram, what is not data."""
 
 ROOT = bytes(PARENT_SIZE)
 """What a genesis block names as its parent."""
@@ -73,6 +77,11 @@ class Block:
     def size(self) -> int:
         """Bytes that it takes."""
         return len(self.data) + PARENT_SIZE + NONCE_SIZE
+
+    @property
+    def datagram_bytes(self) -> int:
+        """Bytes of its datagram: data in base64 among names, quotes and hex digits."""
+        return (len(self.data) + 2) // 3 * 4 + FORM_BYTES
 
     @property
     def rank(self) -> int:

@@ -50,11 +50,14 @@ SILENT_ECHOES = 3
 STEP_SECONDS = 0.25
 """For so long after an answer, blocks that are older than its last are not answered."""
 
-ANSWER_RATE, ANSWER_BURST = 2000.0, 4 * BATCH_BLOCKS
-"""Blocks a second that one peer is sent because it seems to lack them."""
+ANSWER_RATE, ANSWER_BURST = 2.0**20, 4 * BATCH_BYTES
+"""Bytes a second that one peer is sent because it seems to lack them: some five thousand blocks.
 
-STRANGER_RATE, STRANGER_BURST = 100.0, 2 * BATCH_BLOCKS
-"""The same for all peers together, because of what strangers sent."""
+Whoever forges its address can have it sent as much, which no line of today notices.
+"""
+
+STRANGER_RATE, STRANGER_BURST = 2.0**16, 2 * BATCH_BYTES
+"""The same for each peer, because of what strangers sent."""
 
 RELAY_RATE, RELAY_BURST = 100.0, 32
 """New blocks a second that are relayed each by each; of faster ones, the last."""
@@ -183,10 +186,11 @@ class Relay:
         if peer.number in self.peers:
             self._syncing[peer.number] = peer
             peer.progress, peer.latest, peer.sync_at = 0, None, now + SYNC_SECONDS_MAX
-        elif not peer.answers.spend(now, LOCATOR_BLOCKS):
-            return []
         known = (self._tree.entry(each) for each in self._tree.locator(LOCATOR_BLOCKS))
-        return self._tell(self._receivers(peer), [entry.block for entry in known if entry])
+        blocks = [entry.block for entry in known if entry]
+        if peer.number not in self.peers and not peer.answers.spend(now, _bytes(blocks)):
+            return []
+        return self._tell(self._receivers(peer), blocks)
 
     def answer(self, peer: Peer, entry: Entry[Block], now: float) -> list[Effect]:
         """It has sent a block that we had: send what follows it here."""
@@ -197,11 +201,9 @@ class Relay:
         height = -1 if fork is None else fork.height
         if height < peer.answered_to and now < peer.answered_at + STEP_SECONDS:
             return []  # What follows it is on its way: this is the same question, or an echo.
-        count = min(BATCH_BLOCKS, peer.answers.left(now))
-        if not count:
+        blocks = _bounded(tree.successors(entry.block.id, BATCH_BLOCKS))
+        if not peer.answers.spend(now, _bytes(blocks)):
             return []
-        blocks = _bounded(tree.successors(entry.block.id, count))
-        peer.answers.spend(now, len(blocks))
         peer.answered_at, peer.answered_to = now, height + len(blocks)
         return self._tell(self._receivers(peer), blocks)
 
@@ -232,11 +234,15 @@ class Relay:
         return [Send(peer, each) for peer in peers for each in announcements]
 
 
+def _bytes(blocks: Iterable[Block]) -> int:
+    return sum(block.datagram_bytes for block in blocks)
+
+
 def _bounded(blocks: list[Block]) -> list[Block]:
     """As many of them as one answer may have bytes; at least one."""
     total = 0
     for number, block in enumerate(blocks):
-        total += 2 * block.size
+        total += block.datagram_bytes
         if total > BATCH_BYTES and number:
             return blocks[:number]
     return blocks
