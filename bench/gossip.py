@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import math
 import multiprocessing
 import os
 import socket
@@ -218,6 +219,7 @@ async def agreement() -> None:
         await asyncio.sleep(seconds)
         for miner in miners:
             miner.terminate()
+        for miner in miners:
             miner.wait(20)
         _judge([log.read_bytes() for log in logs])
 
@@ -246,7 +248,8 @@ def _judge(logs: list[bytes]) -> None:
         tip = parents[tip]
     heard = {f.block: f.timestamp for log in facts for f in log if f.event == "block accepted"}
     # The last ones were on their way when the processes were stopped.
-    late = [(heard[b] - made[b]).total_seconds() if b in heard else 1e9 for b in best[5:]]
+    judged = [b for b in best if made[b] < made[best[0]] - datetime.timedelta(seconds=3)]
+    late = [(heard[b] - made[b]).total_seconds() if b in heard else math.inf for b in judged]
     deepest = max((f.left for log in facts for f in log if f.event == "reorganised"), default=0)
     what = f"blocks of the chain in {MINUTES:g} min; stale beside it"
     report(what, f"{len(best):,}", f"{len(heights) - len(best):,} stale")
