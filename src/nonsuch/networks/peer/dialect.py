@@ -108,8 +108,10 @@ class DialectPeer:
                 self._on_searched(event, now)
             case Tick():
                 self._on_tick(now)
-            case Connected() | Disconnected() | Erred():
-                self._on_connection(event, now)
+            case Connected():
+                self._on_connected(event, now)
+            case Disconnected() | Erred():
+                self._on_broken(event, now)
             case Started(records=kept):
                 self._on_started(kept, now)
             case Stopping():
@@ -159,19 +161,11 @@ class DialectPeer:
             self._asked[session.number] = None
             self._out.send(session.number, messages.Heartbeat())
 
-    def _on_connection(self, event: Connected | Disconnected | Erred, now: float) -> None:
-        match event:
-            case Connected():
-                self._on_connected(event, now)
-            case Disconnected(peer=0, why=why, address=address):
-                self._links.dial_failed(address, why, now)
-            case Disconnected(peer=number, why=why):
-                self._asked.pop(number, None)
-                self._told.pop(number, None)
-                self._links.disconnected(number, why, now)
-            case Erred(peer=number, cost=cost, reason=reason):
-                if (session := self._links.sessions.get(number)) is not None:
-                    self._links.charge(session, cost, reason, now)
+    def _on_broken(self, event: Disconnected | Erred, now: float) -> None:
+        if isinstance(event, Disconnected):
+            self._asked.pop(event.peer, None)
+            self._told.pop(event.peer, None)
+        self._links.broken(event, now)
 
     def _on_connected(self, event: Connected, now: float) -> None:
         """Nobody says hello here: who was called is a neighbour, who calls is a client."""

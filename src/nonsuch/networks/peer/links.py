@@ -19,7 +19,7 @@ from nonsuch.chain.budget import Budget
 from nonsuch.networks.peer import facts, messages
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.networks.peer.state import Outbox
-from nonsuch.node import Backoff, Close, Connected, Dial
+from nonsuch.node import Backoff, Close, Connected, Dial, Disconnected, Erred
 
 __all__ = ["DROPPED", "Claim", "Links", "Neighbour", "Session", "is_reached"]
 
@@ -144,7 +144,18 @@ class Links:
         neighbour.attempts += 1
         self._state.effects.append(Dial(neighbour.address))
 
-    def dial_failed(self, address: str, why: str, now: float) -> None:
+    def broken(self, event: Disconnected | Erred, now: float) -> None:
+        """A connection has ended or did not come to be, or its wire refused what came."""
+        match event:
+            case Disconnected(peer=0, why=why, address=address):
+                self._dial_failed(address, why, now)
+            case Disconnected(peer=number, why=why):
+                self._disconnected(number, why, now)
+            case Erred(peer=number, cost=cost, reason=reason):
+                if (session := self.sessions.get(number)) is not None:
+                    self.charge(session, cost, reason, now)
+
+    def _dial_failed(self, address: str, why: str, now: float) -> None:
         """Nobody answered; try again later."""
         neighbour = self.neighbours.get(address)
         if neighbour is not None and neighbour.session is None:
@@ -174,7 +185,7 @@ class Links:
             self.drop(session, f"this peer has its {self._settings.connections_max} connections")
         return session
 
-    def disconnected(self, number: int, why: str, now: float) -> None:
+    def _disconnected(self, number: int, why: str, now: float) -> None:
         """A connection is gone."""
         session = self.sessions.pop(number, None)
         if session is None:

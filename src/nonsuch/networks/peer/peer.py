@@ -111,8 +111,10 @@ class Peer:
                 self._links.tick(now)
                 self._relay.tick(now)
                 self._sync.tick(now)
-            case Connected() | Disconnected() | Erred():
-                self._on_connection(event, now)
+            case Connected():
+                self._on_connected(event, now)
+            case Disconnected() | Erred():
+                self._links.broken(event, now)
             case Started(records=kept):
                 self._on_started(kept, now)
             case Stopping():
@@ -178,18 +180,6 @@ class Peer:
                 raise LocalError(f"{type(record).__name__} is no record of a peer")
 
     # Connections.
-
-    def _on_connection(self, event: Connected | Disconnected | Erred, now: float) -> None:
-        match event:
-            case Connected():
-                self._on_connected(event, now)
-            case Disconnected(peer=0, why=why, address=address):
-                self._links.dial_failed(address, why, now)
-            case Disconnected(peer=peer, why=why):
-                self._links.disconnected(peer, why, now)
-            case Erred(peer=peer, cost=cost, reason=reason):
-                if (session := self._links.sessions.get(peer)) is not None:
-                    self._links.charge(session, cost, reason, now)
 
     def _on_connected(self, event: Connected, now: float) -> None:
         session = self._links.connected(event, now)
