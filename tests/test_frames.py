@@ -63,7 +63,7 @@ def test_without_a_hello_the_bound_stays() -> None:
 
 
 @given(
-    st.lists(st.builds(Tale, st.text(max_size=3)) | st.builds(Greeting, st.booleans())), st.data()
+    st.lists(st.builds(Tale, st.text(max_size=2)) | st.builds(Greeting, st.booleans())), st.data()
 )
 def test_segmentation_does_not_matter(said: list[Said], data: st.DataObject) -> None:
     stream = encoded(*said)

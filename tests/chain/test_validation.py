@@ -104,7 +104,10 @@ def test_a_block_that_just_breaks_a_rule(rule: str, check: Callable[[], None]) -
 
 
 def test_every_rule_has_a_name_of_its_own() -> None:
-    rules = InvalidBlock.__subclasses__()
+    # Ledgers have rules of their own, and may have been imported.
+    here = validation.__name__
+    rules = [each for each in InvalidBlock.__subclasses__() if each.__module__ == here]
+    assert len(rules) > 5
     assert {rule.__name__ for rule in rules} < set(validation.__all__)
     assert len({rule.rule for rule in rules} | {InvalidBlock.rule}) == len(rules) + 1
 
