@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nonsuch.chain.mempool import (
-    RESTORED_FACTOR,
     Mempool,
     MempoolFull,
     TransactionKnown,
@@ -61,10 +60,6 @@ class BesideAList(RuleBasedStateMachine):
         for key, size in items:
             if key in self.waiting_keys or key in [held for held, _ in front]:
                 continue
-            held = self.bytes + sum(size for _, size in front)
-            count = len(self.waiting) + len(front)
-            if count == RESTORED_FACTOR * COUNT_MAX or held + size > RESTORED_FACTOR * BYTES_MAX:
-                break
             front.append((key, size))
         assert self.pool.restore([(key, str(key), size) for key, size in items]) == len(front)
         self.waiting = front + self.waiting
@@ -102,11 +97,12 @@ def test_a_block_takes_the_first_and_a_reorganization_brings_them_back_to_the_fr
         pool.add("e", "E", 1)
 
 
-def test_what_a_reorganization_brings_back_has_a_bound_too() -> None:
+def test_what_a_reorganization_brings_back_is_never_lost() -> None:
     pool = full_pool()
-    assert pool.restore((str(number), str(number), 1) for number in range(10)) == 3
-    assert list(pool) == ["0", "1", "2", "A", "B", "C"]
-    assert pool.restore([("x", "X", 1)]) == 0
+    assert pool.restore((str(number), str(number), 1) for number in range(1000)) == 1000
+    assert list(pool) == [*map(str, range(1000)), "A", "B", "C"]
+    with pytest.raises(MempoolFull):
+        pool.add("x", "X", 1)
 
 
 def test_a_transaction_larger_than_the_pool_is_refused() -> None:

@@ -426,9 +426,17 @@ def test_the_oldest_leaf_makes_room_and_may_come_again() -> None:
         assert tree.connect(rival) == [SideBranch(rival)]
     assert [rival.id in tree for rival in rivals] == [False, False, True, True]
     assert b"best2" in tree
-    assert tree.connect(rivals[0]) == [SideBranch(rivals[0])]
+    assert list(tree.evicted) == [b"rival0", b"rival1"]
+    # Sent again it is a duplicate: a few blocks must not go round and round.
+    assert tree.connect(rivals[0]) == [Duplicate(rivals[0])]
+    assert tree.connect(rivals[0], wanted=True) == [SideBranch(rivals[0])]
+    # Something follows it: then it is needed.
+    follower = Toy(b"follower", rivals[1].id)
+    assert tree.connect(follower) == [Orphaned(follower)]
+    returned, joined = tree.connect(rivals[1])
+    assert returned == SideBranch(rivals[1])
+    assert isinstance(joined, Reorged)
     tree.check()
-    assert [entry.block.id for entry in tree.leaves()] == [b"best2", b"rival3", b"rival0"]
 
 
 def test_a_leaf_that_is_the_tip_is_never_the_one() -> None:

@@ -6,8 +6,8 @@ waited the longest.
 
 **Bounds.** Strangers fill the pool up to `count_max` and `bytes_max`, and are then refused: nobody
 pays here, so there is no ground to prefer a newcomer. What a reorganization brings back was
-accepted once, and must not be lost to those who fill the pool; it may exceed both bounds, up to
-`RESTORED_FACTOR` times, and nothing is added until the pool has shrunk.
+accepted once, must not be lost, and is in memory already, in blocks that took work: it may exceed
+both bounds, and nothing is added until the pool has shrunk.
 """
 
 from __future__ import annotations
@@ -18,13 +18,10 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from nonsuch.errors import RemoteError, shown
 
-__all__ = ["RESTORED_FACTOR", "Mempool", "MempoolFull", "TransactionKnown", "TransactionRefused"]
+__all__ = ["Mempool", "MempoolFull", "TransactionKnown", "TransactionRefused"]
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-
-RESTORED_FACTOR = 2
-"""How many times its bounds a pool may hold after a reorganization: another whole pool of room."""
 
 
 class TransactionRefused(RemoteError):
@@ -105,16 +102,13 @@ class Mempool(Generic[K, T]):
     def restore(self, items: Iterable[tuple[K, T, int]]) -> int:
         """Blocks were disconnected: put (key, transaction, size) to the front, in this order.
 
-        One that is here keeps its place. Returns how many came back; at the first that exceeds even
-        the bounds for this, the rest is given up. O(n): reorganizations are rare.
+        One that is here keeps its place. Returns how many came back. O(n): reorganizations are
+        rare.
         """
         returned: dict[K, _Held[T]] = {}
         for key, transaction, size in items:
             if key in self._held or key in returned:
                 continue
-            full = len(self._held) + len(returned) >= RESTORED_FACTOR * self._count_max
-            if full or self.bytes + size > RESTORED_FACTOR * self._bytes_max:
-                break
             returned[key] = _Held(transaction, size)
             self.bytes += size
         self._held = returned | self._held

@@ -98,6 +98,10 @@ class OrphanPool(Generic[B]):
         self.bytes += block.size
         self._evict(holder)
 
+    def wait_for(self, parent: bytes) -> bool:
+        """Whether any of them waits for this parent."""
+        return parent in self._by_parent
+
     def take(self, parent: bytes) -> list[Orphan[B]]:
         """The blocks that wait for this parent, in the order they came. They wait no more."""
         return [self._remove(block_id) for block_id in list(self._by_parent.get(parent, ()))]

@@ -14,8 +14,10 @@ side branch walks it down to the best chain. Nothing recurses: a branch may be o
 **Bounds.** Each block here has met its target, and so cost somebody work; memory is bought at that
 price. A parent has at most `SIBLINGS_MAX` children. One more takes the place of the oldest that
 nothing was built upon, else of the one whose branch took the least work, never of one on the best
-chain. What was evicted is forgotten, and may come again. Blocks without a parent wait in an
-`OrphanPool`, which has bounds of its own, and nothing is remembered of invalid ones.
+chain. Of what was evicted the id is remembered, for a while: it may come again where something
+waits for it or where it is wanted, and is a duplicate else, so that nobody can send a few blocks
+round and round. Blocks without a parent wait in an `OrphanPool`, which has bounds of its own, and
+nothing is remembered of invalid ones.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from nonsuch.chain.validation import InvalidBlock
 from nonsuch.errors import LocalError, shown
 
 __all__ = [
+    "EVICTED_MAX",
     "LOCATOR_MAX",
     "SIBLINGS_MAX",
     "BlockTree",
@@ -49,6 +52,9 @@ B = TypeVar("B", bound=Block)
 
 SIBLINGS_MAX = 64
 """Children of one parent. Honest rivals are two or three; more come from somebody who rewrites."""
+
+EVICTED_MAX = 2**16
+"""Ids of evicted blocks that are remembered: some megabytes, and as many proofs of work."""
 
 LOCATOR_MAX = 32
 """Ids in a locator: its steps double, so that these reach past the first of a billion blocks."""
@@ -119,7 +125,7 @@ class Orphaned(msgspec.Struct, Generic[B], frozen=True):
 
 
 class Duplicate(msgspec.Struct, Generic[B], frozen=True):
-    """The block is in the tree already, or waits for its parent already."""
+    """The block is in the tree already, waits for its parent already, or was evicted."""
 
     block: B
 
@@ -155,6 +161,7 @@ class BlockTree(Generic[B]):
         "_order",
         "_siblings_max",
         "_validate",
+        "evicted",
         "geneses",
         "orphans",
         "root",
@@ -179,6 +186,7 @@ class BlockTree(Generic[B]):
         self._leaves: dict[Entry[B], None] = {}
         self._best: list[Entry[B]] = []
         self._order = 0
+        self.evicted: dict[bytes, None] = {}
 
     # What is there.
 
@@ -213,16 +221,25 @@ class BlockTree(Generic[B]):
     # A block comes.
 
     def connect(
-        self, block: B, *, source: int = 0, now: float = 0.0, prefer: bool = False
+        self,
+        block: B,
+        *,
+        source: int = 0,
+        now: float = 0.0,
+        prefer: bool = False,
+        wanted: bool = False,
     ) -> list[Change[B]]:
         """Take a block that `source` sent at `now`; say what became of it and of its followers.
 
         The first change is the block's own. One more follows for each orphan that waited for it,
-        or for one of those. With `prefer` the block also wins a tie.
+        or for one of those. With `prefer` the block also wins a tie. One that was evicted is taken
+        again where it is `wanted`, or waited for.
 
         Check the proof of work before: only what has cost its sender work may take room here.
         """
         if block.id in self._entries or block.id in self.orphans:
+            return [Duplicate(block)]
+        if block.id in self.evicted and not wanted and not self.orphans.wait_for(block.id):
             return [Duplicate(block)]
         if block.parent not in self._entries and block.parent != self.root:
             self.orphans.add(block, source, now)
@@ -315,6 +332,9 @@ class BlockTree(Generic[B]):
             del self._entries[entry.block.id]
             self._leaves.pop(entry, None)
             entry.children = ()
+            self.evicted[entry.block.id] = None
+        while len(self.evicted) > EVICTED_MAX:
+            del self.evicted[next(iter(self.evicted))]
 
     # The best chain.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -163,6 +164,8 @@ def _payloads(what: str) -> int | None:
     if what == "-":
         return sys.stdin.fileno()
     try:
+        if Path(what).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         return os.open(what, os.O_RDONLY)
     except OSError as error:
         raise LocalError(f"cannot read payloads from {what}: {error.strerror}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -23,7 +24,13 @@ LINES_AHEAD = 64
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[bytes]:
-    """The lines of a file descriptor, without their ends, until it has no more."""
+    """The lines of a file descriptor, without their ends, until it has no more.
+
+    To be called in the main thread.
+    """
+    if hasattr(signal, "SIGTTIN"):
+        # A background job that reads from its terminal would be stopped: so it gets an error.
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
     room = threading.Semaphore(LINES_AHEAD)

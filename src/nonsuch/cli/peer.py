@@ -27,6 +27,7 @@ from nonsuch.cli.requests import (
     format_answer,
     parse_dialect_request,
     parse_request,
+    read_status,
 )
 from nonsuch.cli.terminal import errors, output
 from nonsuch.live.driver import Node
@@ -52,9 +53,13 @@ PEER_PORT = 6000
 """Where the network's peers listen, from this port on."""
 
 CONFIG_BYTES_MAX = 2**16
+CLOCK_SECONDS = 10.0
+"""How often a peer is told what time it is."""
+
 WRITE_BYTES_MAX = 2 * ANSWER_BYTES_MAX
 """A dialect's answer is a whole chain."""
 
+NUMBER_DIGITS_MAX = 18
 EXIT_NO = 1
 EXIT_SIGNAL = 128
 NAME_CHARACTERS_MAX = 64
@@ -184,7 +189,7 @@ def ask(
     A transaction is tried again until it is answered, and is in the chain once all the same. Exit
     code 1 where the answer is no.
     """
-    text = f"127.0.0.1:{address}" if address.isdigit() else address
+    text = f"127.0.0.1:{address}" if _is_number(address) else address
     place = parse_address(text, "PEER", PEER_PORT)
     timestamp = time.time_ns() * MICROSECONDS // 10**9
     line = request[0] if len(request) == 1 else " ".join(request)
@@ -217,7 +222,7 @@ def _json_text(answer: Answer) -> str:
     """The answer's fields, or those of a status; bytes are hex digits."""
     fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
     if isinstance(answer, messages.Status):
-        fields = msgspec.json.decode(answer.statistics, type=dict[str, object])
+        fields = msgspec.structs.asdict(read_status(answer.statistics))
     plain = _plain({"event": "answer", "answer": type(answer).__name__.lower(), **fields})
     return msgspec.json.encode(plain).decode()
 
@@ -251,15 +256,19 @@ def _read_config(path: Path) -> list[Place]:
         raise LocalError(f"cannot read {path}: {error}") from None
     lines = [words for words in lines if words]
     form = f"{path} has the number of neighbours, and then a line 'ID PORT' for each"
-    if not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():
+    if not lines or len(lines[0]) != 1 or not _is_number(lines[0][0]):
         raise LocalError(form)
-    count, rest = int(lines[0][0][:9]), lines[1:]
+    count, rest = int(lines[0][0]), lines[1:]
     if count > NEIGHBOURS_MAX:
         raise LocalError(f"{path} names {count} neighbours, where {NEIGHBOURS_MAX} are possible")
     if len(rest) != count or any(len(words) != 2 for words in rest):
         raise LocalError(f"{form}: {count} of them, not {len(rest)}")
-    texts = (f"127.0.0.1:{where}" if where.isdigit() else where for _, where in rest)
+    texts = (f"127.0.0.1:{where}" if _is_number(where) else where for _, where in rest)
     return [parse_address(text, f"a neighbour in {path}", PEER_PORT) for text in texts]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX
 
 
 def _journal_path(path: str | None, name: str, port: int) -> Path | None:
@@ -346,15 +355,27 @@ class _Prompt:
     async def beside(self) -> None:
         """Take requests as long as there are lines, and wait for the end then."""
         await self._listening.wait()
+        clock = asyncio.ensure_future(self._tell_time())
+        try:
+            await self._read()
+            await asyncio.Event().wait()
+        finally:
+            clock.cancel()
+
+    async def _tell_time(self) -> None:
+        """The node's own clock stands still while its machine sleeps."""
+        while True:
+            self._deliver(messages.Clock(time.time()))
+            await asyncio.sleep(CLOCK_SECONDS)
+
+    async def _read(self) -> None:
         if sys.stdin is not None and not sys.stdin.closed:
             if sys.stdin.isatty():
                 errors.print(f"requests: {WORDS}", style="dim", markup=False)
             async for line in read_lines(sys.stdin.fileno()):
                 self._take(line.decode(errors="replace"))
-        await asyncio.Event().wait()
 
     def _take(self, line: str) -> None:
-        assert self._node is not None
         if not line.strip():
             return
         try:
@@ -362,4 +383,8 @@ class _Prompt:
         except LocalError as error:
             errors.print(str(error), markup=False)
             return
-        self._node.deliver((Received(LOCAL, request),))
+        self._deliver(request)
+
+    def _deliver(self, message: object) -> None:
+        assert self._node is not None
+        self._node.deliver((Received(LOCAL, message),))

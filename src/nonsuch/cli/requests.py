@@ -24,13 +24,17 @@ from nonsuch.networks.peer.client import Answer
 from nonsuch.networks.peer.dialects import messages as dialect
 from nonsuch.networks.peer.statistics import PeerStatistics
 
-__all__ = ["WORDS", "format_answer", "parse_dialect_request", "parse_request"]
+__all__ = ["WORDS", "format_answer", "parse_dialect_request", "parse_request", "read_status"]
 
 WORDS = "tx SENDER CONTENT · pb [HEIGHT] · hb · gp · up NONCE · cc"
 
 BLOCKS_SHOWN = 20
 _CHARACTERS_MAX = 2**12
-_NUMBER = re.compile(r"\d{1,20}")
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_TEXT_CHARACTERS = 128
+"""More than a transaction may have, so that the peer can refuse it, and no more than it hears."""
+
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def parse_request(text: str, *, timestamp: int = 0, template: int = 0) -> messages.Request:
@@ -39,10 +43,12 @@ def parse_request(text: str, *, timestamp: int = 0, template: int = 0) -> messag
     `timestamp` (Unix microseconds, 0 for the peer's own) goes into a transaction; `template` is the
     number of the last one that was heard of.
     """
-    word, *rest = _split(text)
+    word, *rest = _split(text.encode(errors="replace").decode())
     match word.lower(), rest:
         case "tx", [sender, content]:
-            return messages.SubmitTransaction(sender, content, timestamp)
+            return messages.SubmitTransaction(
+                sender[:_TEXT_CHARACTERS], content[:_TEXT_CHARACTERS], timestamp
+            )
         case "pb", []:
             return messages.AskChain(0, BLOCKS_SHOWN)
         case "pb", [start]:
@@ -90,6 +96,12 @@ def _number(text: str) -> int:
 
 def format_answer(answer: Answer) -> str:
     """An answer as people read it, in the words of the network where it has some."""
+    text = _answer_text(answer)
+    # What a peer says is anybody's, and must not move the cursor.
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
+def _answer_text(answer: Answer) -> str:
     match answer:
         case messages.Verdict(accepted=accepted, reason=reason):
             return _with_reason("Accepted" if accepted else "Rejected", reason)
@@ -102,9 +114,17 @@ def format_answer(answer: Answer) -> str:
         case messages.Chain():
             return _chain_text(answer)
         case messages.Status(statistics=statistics):
-            return _status_text(msgspec.json.decode(statistics, type=PeerStatistics))
+            return _status_text(read_status(statistics))
         case _:
             return _dialect_text(answer)
+
+
+def read_status(statistics: bytes) -> PeerStatistics:
+    """The statistics of a status. Raises `LocalError` where they cannot be read."""
+    try:
+        return msgspec.json.decode(statistics, type=PeerStatistics)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise LocalError("the peer's status cannot be read: is it one of this version?") from None
 
 
 def _dialect_text(answer: dialect.Answer) -> str:
@@ -154,14 +174,23 @@ def _chain_text(chain: messages.Chain) -> str:
 
 def _block_text(height: int, form: BlockForm) -> str:
     header = Header(form.header)
-    when = datetime.datetime.fromtimestamp(header.timestamp, datetime.UTC)
-    first = f"{height:6}  {header.id.hex()}  {when:%Y-%m-%d %H:%M:%S}  nonce {header.nonce}"
+    when = _time_text(header.timestamp * MICROSECONDS)[: -len(".000000")]
+    first = f"{height:6}  {header.id.hex()}  {when}  nonce {header.nonce}"
     return "\n".join([first, *(f"        {_transaction_text(each)}" for each in form.transactions)])
 
 
 def _transaction_text(transaction: Transaction) -> str:
-    when = datetime.datetime.fromtimestamp(transaction.timestamp / MICROSECONDS, datetime.UTC)
-    return f"{when:%H:%M:%S.%f}  {transaction.sender}  {transaction.content}"
+    when = _time_text(transaction.timestamp)
+    return f"{when}  {transaction.sender}  {transaction.content}"
+
+
+def _time_text(microseconds: int) -> str:
+    """A time as people write it; a miner may put any number there."""
+    try:
+        when = _EPOCH + datetime.timedelta(microseconds=microseconds)
+    except OverflowError:
+        return f"{microseconds // MICROSECONDS} s.000000"
+    return f"{when:%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _status_text(now: PeerStatistics) -> str:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nonsuch.chain.orphans import OrphanLimits
 from nonsuch.chain.tree import BlockTree, Entry, Invalid, Orphaned, branch
 from nonsuch.chain.validation import InvalidBlock, check_genesis, check_work
 from nonsuch.cli.access import parse_address
@@ -41,6 +43,12 @@ __all__ = ["TARGET", "Block", "BlockChain", "Miner"]
 
 TARGET = GOSSIP_TARGET.value
 """The hash of a block, read as a number, is not above this."""
+
+
+BLOCKS_MAX = 100_000
+ORPHANS = OrphanLimits(BLOCKS_MAX, 2**30, BLOCKS_MAX, math.inf)
+SIBLINGS_MAX = BLOCKS_MAX
+"""A chain is what its owner appends: nobody else's flood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,9 @@ class BlockChain:
     def __init__(self, genesis_block: Block, target: int = TARGET) -> None:
         self.root = genesis_block
         self._target = Target(target) if genesis_block.p_o_w else None
-        self._tree: BlockTree[_Linked] = BlockTree(ROOT, self._validate)
+        self._tree: BlockTree[_Linked] = BlockTree(
+            ROOT, self._validate, orphans=ORPHANS, siblings_max=SIBLINGS_MAX
+        )
         if self.append(genesis_block) is None:
             raise LocalError("a genesis block has no parent, and shows its work")
 
@@ -198,7 +208,6 @@ class Miner:
         if self._loop is not None and self._node is not None:
             event = Received(LOCAL, GossipWire().feed(datagram)[0])
             self._loop.call_soon_threadsafe(self._node.deliver, (event,))
-            return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for peer in self._peers:
                 sender.sendto(datagram, peer)

@@ -507,3 +507,16 @@ def test_a_store_is_checked_like_a_stranger() -> None:
         Hand(records=[chain(1)[0].announcement, lazy(b"no work").announcement])
     with pytest.raises(LocalError, match="block 0 of the store"):
         Hand(records=[chain(1)[0].announcement], genesis_hash=bytes(32))
+
+
+def test_siblings_that_are_sent_round_and_round_are_kept_and_told_once() -> None:
+    hand = Hand(peers=2)
+    (genesis,) = chain(1)
+    hand.hear(genesis)
+    siblings = [mined(b"sibling %d" % number, genesis.id) for number in range(70)]
+    for number in range(1400):
+        hand.now += 0.01
+        hand.hear(siblings[number % 70], peer=STRANGER)
+    assert len(kept(hand.effects)) == 71
+    relayed = [each for peer, each in sent(hand.effects) if peer == 1]
+    assert len(relayed) < 300

@@ -194,7 +194,9 @@ class Miner:
         kept: list[Effect] = []
         for change in self.tree.connect(block, source=peer.number, now=now):
             effects += self._on_change(change, peer, now)
-            if isinstance(change, Extended | Reorged | SideBranch):
+            grew = isinstance(change, Extended | Reorged | SideBranch)
+            # One that was evicted is on disk since it came first.
+            if grew and change.block.id not in self.tree.evicted:
                 kept.append(Persist(CHAIN_SUBJECT, change.block.announcement))
         if self.tree.tip is not before:
             effects += self._mine(now)
@@ -202,12 +204,16 @@ class Miner:
         return effects + kept
 
     def _on_change(self, change: Change[Block], peer: Peer, now: float) -> list[Effect]:
+        block_id = change.block.id
         match change:
             case Extended() | Reorged() | SideBranch():
                 return self._on_growth(change, peer, now)
-            case Orphaned() | Duplicate():
-                # A duplicate waits for its parent already; asking again may be the way to it.
+            case Orphaned():
                 return self._relay.ask(peer, now)
+            case Duplicate():
+                # It may wait for its parent already; asking again may be the way to it.
+                waits = block_id in self.tree.orphans
+                return self._relay.ask(peer, now) if waits else []
             case Invalid(error=error, source=source):
                 return self._charge(self._peer(source), str(error), now)
 

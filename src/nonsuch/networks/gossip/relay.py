@@ -188,7 +188,7 @@ class Relay:
             peer.progress, peer.latest, peer.sync_at = 0, None, now + SYNC_SECONDS_MAX
         known = (self._tree.entry(each) for each in self._tree.locator(LOCATOR_BLOCKS))
         blocks = [entry.block for entry in known if entry]
-        if peer.number not in self.peers and not peer.answers.spend(now, _bytes(blocks)):
+        if not peer.answers.spend(now, _bytes(blocks)):
             return []
         return self._tell(self._receivers(peer), blocks)
 

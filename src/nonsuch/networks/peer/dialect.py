@@ -28,6 +28,7 @@ from nonsuch.networks.peer.commands import is_loopback
 from nonsuch.networks.peer.dialects import messages
 from nonsuch.networks.peer.dialects.text import TEXT
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
+from nonsuch.networks.peer.messages import Clock
 from nonsuch.networks.peer.original import proves
 from nonsuch.networks.peer.original_chain import (
     WAITING_BYTES_MAX,
@@ -138,9 +139,13 @@ class DialectPeer:
                 self.chain.append(block)
         except InvalidBlock as error:
             raise LocalError(f"the journal's chain is not valid here: {error}") from None
-        for record in kept:
-            if isinstance(record, records.WaitingEntry):
-                self._wait(record.entry)
+        entries = [each.entry for each in kept if isinstance(each, records.WaitingEntry)]
+        # What was accepted waits again, however much it is.
+        self.waiting.restore(
+            (text, (text, when), len(text.encode()) + len(when))
+            for text, when in entries
+            if text not in self.chain.confirmed
+        )
         if kept:
             tip, blocks_count = self.chain.tip, len(self.chain.blocks)
             height, waiting = self.chain.height, len(self.waiting)
@@ -179,7 +184,9 @@ class DialectPeer:
             session.role = "client"
 
     def _on_received(self, number: int, message: object, now: float) -> None:
-        if number == LOCAL and isinstance(message, messages.Request):
+        if number == LOCAL and isinstance(message, Clock):
+            self._out.set_clock(message.unix, now)
+        elif number == LOCAL and isinstance(message, messages.Request):
             self._answer(LOCAL, "local", message, now)
         session = self._links.sessions.get(number)
         if session is None or session.role == DROPPED:

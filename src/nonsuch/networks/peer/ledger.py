@@ -14,10 +14,11 @@ may be long in coming.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from nonsuch.chain.mempool import Mempool, TransactionRefused
+from nonsuch.chain.orphans import OrphanLimits
 from nonsuch.chain.tree import (
     BlockTree,
     Change,
@@ -70,7 +71,10 @@ class Ledger:
     def __init__(self, settings: PeerSettings) -> None:
         self.genesis = genesis_block(settings.network, settings.target)
         self.bits = self.genesis.header.bits
-        self.tree: BlockTree[Block] = BlockTree(ROOT, self._validate)
+        # A follower is checked against what the index knows, so none may wait in the tree; what is
+        # missing is asked for in order.
+        none = OrphanLimits(count=0, bytes=0, per_source=0)
+        self.tree: BlockTree[Block] = BlockTree(ROOT, self._validate, orphans=none)
         self.waiting: Mempool[bytes, Transaction] = Mempool(settings.waiting_max, WAITING_BYTES_MAX)
         self.reorgs = 0
         self._confirmed: list[bytes] = []
@@ -99,12 +103,13 @@ class Ledger:
 
     # Blocks.
 
-    def connect(self, block: Block, source: int, unix: float) -> list[Change[Block]]:
+    def connect(
+        self, block: Block, source: int, unix: float, *, wanted: bool = True
+    ) -> list[Change[Block]]:
         """Take a block that was checked by itself; see `rules`, and `BlockTree.connect`."""
         self._unix = unix
-        changes = self.tree.connect(
-            block, source=source, now=unix, prefer=block.id < self.tip.block.id
-        )
+        prefer = block.id < self.tip.block.id
+        changes = self.tree.connect(block, source=source, now=unix, prefer=prefer, wanted=wanted)
         for change in changes:
             self._follow(change)
         self._sweep()
@@ -117,13 +122,16 @@ class Ledger:
         entry = self.tree.entry(change.block.id)
         assert entry is not None, "it has joined the tree"
         for key in change.block.keys:
-            self._holders[key] = (*self._holders.get(key, ()), entry)
+            self._holders[key] = (*filter(self._is_here, self._holders.get(key, ())), entry)
         if isinstance(change, Extended):
             self._confirm(change.block.keys)
         elif isinstance(change, Reorged):
             self.reorgs += 1
             self._reorganize(change)
         self._changed()
+
+    def _is_here(self, entry: Entry[Block]) -> bool:
+        return self.tree.entry(entry.block.id) is entry
 
     def _reorganize(self, change: Reorged[Block]) -> None:
         """What left the chain waits again, unless it has joined it too."""
@@ -184,6 +192,18 @@ class Ledger:
         self.waiting.add(key, transaction, transaction.size)
         self._changed()
         return key
+
+    def restore(self, transactions: Iterable[Transaction]) -> list[bytes]:
+        """Those that were accepted in an earlier life wait again, in this order, however many.
+
+        Returns the keys of those that are in the best chain already.
+        """
+        keyed = [(each.key, each, each.size) for each in transactions]
+        confirmed = [key for key, _, _ in keyed if self.is_confirmed(key)]
+        gone = set(confirmed)
+        self.waiting.restore(each for each in keyed if each[0] not in gone)
+        self._changed()
+        return confirmed
 
     @property
     def digest(self) -> bytes:

@@ -54,6 +54,7 @@ class Session:
 
     __slots__ = (
         "address",
+        "asks_at",
         "blocks",
         "claim",
         "errors",
@@ -84,6 +85,7 @@ class Session:
         self.since = self.heard_at = now
         self.claim: Claim | None = None
         self.stalls = 0
+        self.asks_at = float("-inf")
         budget = settings.error_budget
         self.errors = Budget(budget / FORGIVEN_SECONDS, budget)
         self.blocks = Budget(BLOCKS_RATE, BLOCKS_BURST)

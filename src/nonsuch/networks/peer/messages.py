@@ -51,6 +51,7 @@ __all__ = [
     "AskTransactions",
     "Blocks",
     "Chain",
+    "Clock",
     "Headers",
     "Heartbeat",
     "Hello",
@@ -242,6 +243,15 @@ class AskStatus(_Message, frozen=True, tag="hb"):
 
 class Stop(_Message, frozen=True, tag="cc"):
     """End, cleanly. Only a client on the peer's own machine may say so."""
+
+
+# The node's own user → peer.
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """What the time is, Unix seconds: a machine may sleep, or be told better. On no wire."""
+
+    unix: float
 
 
 # Peer → client.

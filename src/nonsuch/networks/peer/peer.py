@@ -17,21 +17,19 @@ its block is. What comes from peers is kept too, but nobody waits for it.
 
 from __future__ import annotations
 
-import contextlib
 import random
 from typing import ClassVar
 
-from nonsuch.chain.mempool import TransactionKnown
 from nonsuch.chain.tree import Invalid, Orphaned
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.peer import facts, messages, records
-from nonsuch.networks.peer.block import Block, Header
+from nonsuch.networks.peer.block import Block, Header, Transaction
 from nonsuch.networks.peer.commands import Commands, is_loopback
-from nonsuch.networks.peer.ledger import Ledger, TransactionConfirmed
+from nonsuch.networks.peer.ledger import Ledger
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
 from nonsuch.networks.peer.mining import Mining
 from nonsuch.networks.peer.relay import Relay
-from nonsuch.networks.peer.rules import check_body, check_header
+from nonsuch.networks.peer.rules import check_body, check_header, check_transaction
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.networks.peer.state import State
 from nonsuch.networks.peer.statistics import PeerStatistics
@@ -140,26 +138,27 @@ class Peer:
     def _on_started(self, kept: tuple[object, ...], now: float) -> None:
         """Build the tree and the pool again, with every check that strangers' blocks get."""
         self._began = now
+        pooled: list[Transaction] = []
         for number, record in enumerate(kept):
             try:
-                self._restore(record, now)
+                self._restore(record, pooled)
             except (RemoteError, LocalError) as error:
                 raise LocalError(
                     f"record {number} of the journal is not valid here: {error}"
                 ) from None
-        ledger = self._state.ledger
+        state, ledger = self._state, self._state.ledger
         ledger.take_confirmed()
+        for key in ledger.restore(pooled):
+            state.forget_transaction(key)  # Its block has reached the disk as well.
         if kept:
             tip = ledger.tip
-            self._state.emit(
-                facts.Restored(
-                    len(ledger.tree), tip.height, len(ledger.waiting), tip.block.id.hex()
-                )
-            )
+            waiting = len(ledger.waiting)
+            fact = facts.Restored(len(ledger.tree), tip.height, waiting, tip.block.id.hex())
+            state.emit(fact)
         self._relay.start(now)
         self._links.start()
 
-    def _restore(self, record: object, now: float) -> None:
+    def _restore(self, record: object, pooled: list[Transaction]) -> None:
         ledger = self._state.ledger
         match record:
             case records.BlockKept(block=form):
@@ -173,9 +172,8 @@ class Peer:
                 if isinstance(change, Orphaned):
                     raise LocalError("a block without the one before it")
             case records.TransactionPooled(transaction=transaction):
-                # Its block may have reached the disk as well.
-                with contextlib.suppress(TransactionKnown, TransactionConfirmed):
-                    ledger.submit(transaction, REPLAY_AHEAD_SECONDS)
+                check_transaction(transaction)
+                pooled.append(transaction)
             case _:
                 raise LocalError(f"{type(record).__name__} is no record of a peer")
 
@@ -284,7 +282,9 @@ class Peer:
         self._say(session.number, answer)
 
     def _on_local(self, message: object, now: float) -> None:
-        if isinstance(message, messages.Request):
+        if isinstance(message, messages.Clock):
+            self._state.set_clock(message.unix, now)
+        elif isinstance(message, messages.Request):
             self._say(LOCAL, self._answer(message, "local", now, may_stop=True))
 
     def _answer(

@@ -78,7 +78,9 @@ class Relay:
         state = self._state
         source = LOCAL if session is None else session.number
         before = state.ledger.tip
-        changes = state.ledger.connect(block, source, state.unix(now))
+        # What is announced may be said again and again; what was asked for is wanted.
+        wanted = session is None or not announces
+        changes = state.ledger.connect(block, source, state.unix(now), wanted=wanted)
         if state.ledger.tip is not before and announces:
             self.tell(self._others(session), messages.AnnounceBlock(state.ledger.tip.block.form))
         for change in changes:

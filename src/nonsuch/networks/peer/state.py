@@ -39,6 +39,10 @@ class Outbox:
         """Unix time, in seconds."""
         return self.origin_seconds + now
 
+    def set_clock(self, unix: float, now: float) -> None:
+        """It is so many Unix seconds at `now`."""
+        self.origin_seconds = unix - now
+
     def send(self, peer: int, message: object) -> None:
         """Say something to a peer."""
         self.effects.append(Send(peer, message))

@@ -36,6 +36,9 @@ WINDOW_BLOCKS = 2 * messages.BLOCKS_MAX
 LAPSE_COST = 100
 """What a lapse costs: ten within an hour, and the connection is ended."""
 
+ASK_AGAIN_SECONDS = 1.0
+"""How soon a peer is asked again for what waits there."""
+
 UNASKED_COST = 10
 """A message that nobody has asked for may have been asked for a while ago."""
 
@@ -98,7 +101,8 @@ class Sync:
         session.claim = Claim(int.from_bytes(message.work, "big"), message.tip)
         if self._is_ahead(session):
             self._choose(now)
-        elif message.digest != self._ledger.digest:
+        elif message.digest != self._ledger.digest and now >= session.asks_at:
+            session.asks_at = now + ASK_AGAIN_SECONDS
             self._relay.ask_transactions(session)
 
     def announced(self, session: Session, form: BlockForm, now: float) -> None:
@@ -111,7 +115,9 @@ class Sync:
         block = Block(header, form.transactions)
         if header.parent not in tree:
             # Whose parent is not here has more work than we know of, or so it seems.
-            session.claim = Claim(self._ledger.tip.chainwork + block.work, block.id)
+            work = self._ledger.tip.chainwork + block.work
+            if session.claim is None or session.claim.work < work:
+                session.claim = Claim(work, block.id)
             self._choose(now)
             return
         check_body(block)
@@ -218,9 +224,12 @@ class Sync:
     def blocks(self, session: Session, message: messages.Blocks, now: float) -> None:
         """Blocks that were asked for. Raises `InvalidBlock`."""
         unasked = False
+        began = self._download_from(session)
         for form in message.blocks:
             header = Header(form.header)
             download = self._download_from(session)
+            if began is not None and download is None:
+                break  # It has lapsed with one of these; the others were asked for.
             if download is None or download.asked.pop(header.id, None) is None:
                 unasked = True
                 continue
