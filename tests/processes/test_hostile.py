@@ -125,7 +125,9 @@ def test_a_thousand_hostile_connections_do_not_disturb_a_job(
     assert all(ended)
     assert answer_of(client).nonce == nonsuch.solve("undisturbed", upto).nonce
     assert pool.process.poll() is None
-    assert pool.errors == ""
+    # Without a kernel it may say so, when it audits.
+    said = [line for line in pool.errors.splitlines() if "searching with hashlib" not in line]
+    assert said == []
     # Whoever comes next finds a pool as good as new.
     assert answer_of(network.submit("afterwards", 10_000)).found
 
