@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from nonsuch.chain.tree import BlockTree, Entry, branch
+from nonsuch.cli.terminal import printable
 from nonsuch.networks.gossip.messages import Block
 
 __all__ = ["draw_tree"]
@@ -92,7 +93,7 @@ def _graph(columns: list[_Branch], height: int, *, on_chain: bool) -> str:
 
 def _described(entry: Entry[Block], is_own: Callable[[Block], bool], *, is_tip: bool) -> Text:
     block = entry.block
-    data = "".join(c if c.isprintable() else "·" for c in block.data.decode(errors="replace"))
+    data = printable(block.data.decode(errors="replace"))
     if len(data) > TEXT_CHARACTERS:
         data = data[: TEXT_CHARACTERS - 1] + "…"
     own = is_own(block)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-__all__ = ["Listening", "MetricsServed", "Stopped"]
+from nonsuch.cli.access import Place
+from nonsuch.live.driver import Node
+
+__all__ = ["Listening", "MetricsServed", "Stopped", "tell_addresses"]
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -21,3 +26,9 @@ class MetricsServed(msgspec.Struct, frozen=True):
 
 class Stopped(msgspec.Struct, frozen=True):
     """Nothing is left running."""
+
+
+def tell_addresses(node: Node, log: Callable[[object], None]) -> None:
+    """Log where a node listens, once it does."""
+    for host, port in node.addresses:
+        log(Listening(str(Place(host, port))))

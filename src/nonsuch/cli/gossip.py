@@ -17,7 +17,7 @@ from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import Place, parse_address
 from nonsuch.cli.blocktree import draw_tree
-from nonsuch.cli.facts import Listening, Stopped
+from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
 from nonsuch.cli.lines import read_lines
 from nonsuch.cli.logs import Logger, fact_logger
@@ -184,8 +184,7 @@ class _Display:
     def ready(self, node: Node) -> None:
         """Datagrams can come."""
         self._node = node
-        for host, port in node.addresses:
-            self._log(Listening(str(Place(host, port))))
+        tell_addresses(node, self._log)
 
     async def beside(self) -> None:
         """Feed payloads and show the chain, until the miner stops."""

@@ -18,7 +18,7 @@ import typer
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import PORT_MAX, Place, is_loopback, parse_address
-from nonsuch.cli.facts import Listening, Stopped
+from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
 from nonsuch.cli.lines import read_lines
 from nonsuch.cli.logs import Logger, fact_logger
@@ -341,8 +341,7 @@ class _Prompt:
     def ready(self, node: Node) -> None:
         """Neighbours can come, and so can requests."""
         self._node = node
-        for host, port in node.addresses:
-            self._log(Listening(str(Place(host, port))))
+        tell_addresses(node, self._log)
         self._listening.set()
 
     def hear(self, message: object) -> None:

@@ -14,7 +14,7 @@ import typer
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, PORT_MAX, Place, is_loopback, read_token, server_tls
-from nonsuch.cli.facts import Listening, MetricsServed, Stopped
+from nonsuch.cli.facts import MetricsServed, Stopped, tell_addresses
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
@@ -207,8 +207,7 @@ class _Display:
 
     def ready(self, node: Node) -> None:
         """Miners and clients can come."""
-        for host, port in node.addresses:
-            self._log(Listening(str(Place(host, port))))
+        tell_addresses(node, self._log)
 
     async def beside(self) -> None:
         """Metrics, and a line of numbers on a terminal, until the pool stops."""

@@ -16,7 +16,7 @@ import re
 import msgspec
 
 from nonsuch import LocalError
-from nonsuch.cli.terminal import format_count, format_duration
+from nonsuch.cli.terminal import format_count, format_duration, printable
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.peer import messages
 from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header, Transaction
@@ -96,9 +96,7 @@ def _number(text: str) -> int:
 
 def format_answer(answer: Answer) -> str:
     """An answer as people read it, in the words of the network where it has some."""
-    text = _answer_text(answer)
-    # What a peer says is anybody's, and must not move the cursor.
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+    return printable(_answer_text(answer), keep="\n")
 
 
 def _answer_text(answer: Answer) -> str:

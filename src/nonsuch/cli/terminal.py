@@ -23,6 +23,7 @@ __all__ = [
     "job_progress",
     "live_line",
     "output",
+    "printable",
     "search_progress",
 ]
 
@@ -36,6 +37,11 @@ _WIDTH_MIN = 20
 """The bar leaves room for the ^C that a terminal echoes, lest that begin a line of its own."""
 
 _RATE_UNITS = ((1e9, "GH/s"), (1e6, "MH/s"), (1e3, "kH/s"))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A stranger's text, in which nothing but what is in `keep` can move the cursor."""
+    return "".join(c if c.isprintable() or c in keep else "·" for c in text)
 
 
 def format_rate(hashes_per_second: float) -> str:

@@ -108,7 +108,7 @@ def forks(loss: float, seeds: Iterable[int]) -> list[int]:
 
 
 class _Group:
-    """Honest miners in a world, each a peer of all others and of `strangers`."""
+    """Honest miners in a world, each a peer of all the rest of them and of `others`."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from nonsuch.node import Connected, Effect, Event, Received, Send, Started, Tick
 from nonsuch.work.presets import gossip
 from nonsuch.work.target import Target
 
-__all__ = ["CHEATS", "Cheat"]
+__all__ = ["CHEATS", "Cheat", "mine"]
 
 CHEATS = ("lazy", "withholder", "equivocator", "flooder", "storm", "spoofer")
 
