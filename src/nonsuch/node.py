@@ -29,7 +29,7 @@ overtake each other; those of everybody else come from `STRANGER`. `LOCAL` is th
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -53,6 +53,7 @@ __all__ = [
     "Erred",
     "Event",
     "Finish",
+    "HalfClosable",
     "Persist",
     "Received",
     "Search",
@@ -255,6 +256,21 @@ class Wire(Protocol):
 
     def encode(self, message: object) -> bytes:
         """The bytes of a message; none where this wire has no words for it."""
+
+
+@runtime_checkable
+class HalfClosable(Wire, Protocol):
+    """A wire whose other end may say all, close its half, and still read answers: `nc -N`.
+
+    With any other wire, the end of what a peer says is the end of the connection. With this one the
+    core closes, so `end` leaves it no connection of which it has heard nothing.
+    """
+
+    def end(self) -> list[object]:
+        """What the end of input completes; the connection stands until the core closes it.
+
+        Called once, behind all that was fed. Raises `RemoteProtocolError` as `feed` does.
+        """
 
 
 class Backoff:

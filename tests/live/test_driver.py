@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -1022,6 +1023,173 @@ async def test_a_search_that_is_wanted_on_the_way_out_does_no_harm() -> None:
     assert core.of(Disconnected)
 
 
+# Half a connection.
+
+
+class Texts(Lines):
+    """A wire on which the last line needs no end, and the end is a message: None."""
+
+    def end(self) -> list[object]:
+        if self._rest.startswith(b"!"):
+            raise RemoteProtocolError("that is no line")
+        return [*([self._rest.decode()] if self._rest else []), None]
+
+
+class Courteous(Scripted):
+    """Answers all that a peer has said once it has said all, and closes at `leave`."""
+
+    def __init__(self, answers: int = 1, *, leaves: bool = True) -> None:
+        super().__init__(self.on_event)
+        self.answers = answers
+        self.leaves = leaves
+
+    def on_event(self, event: Event, _now: float) -> list[Effect]:
+        if not isinstance(event, Received) or event.message is not None:
+            return []
+        return self.leave(event.peer) if self.leaves else []
+
+    def leave(self, peer: int) -> list[Effect]:
+        heard = [each for each in self.of(Received) if isinstance(each, Received)]
+        words = " ".join(str(each.message) for each in heard if each.peer == peer and each.message)
+        return [*[Send(peer, words)] * self.answers, Close(peer, "answered")]
+
+
+def texts_node(core: Scripted, tls: ssl.SSLContext | None = None) -> Node:
+    listener = Listener(HOST, 0, Texts, tls, write_bytes_max=2**24)
+    return Node(core, listeners=[listener], ready=lambda _: core.ready.set(), check=True)
+
+
+@asynccontextmanager
+async def half_closed(node: Node, text: bytes) -> AsyncIterator[socket.socket]:
+    """A peer that has said this, and all."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as peer:
+        peer.setblocking(False)
+        await loop.sock_connect(peer, node.addresses[0])
+        await loop.sock_sendall(peer, text)
+        peer.shutdown(socket.SHUT_WR)
+        yield peer
+
+
+async def all_from(peer: socket.socket) -> bytes:
+    """What a peer hears until the node hangs up."""
+    loop, data = asyncio.get_running_loop(), b""
+    while more := await loop.sock_recv(peer, 2**16):
+        data += more
+    return data
+
+
+async def test_who_has_said_all_and_closed_its_half_is_answered() -> None:
+    core = Courteous()
+    async with (
+        nothing_left(),
+        running(texts_node(core)) as node,
+        half_closed(node, b"one\ntwo") as peer,
+    ):
+        assert await all_from(peer) == b"one two\n"
+        assert await core.heard(Disconnected) == Disconnected(1, "answered")
+    assert core.said == ["one", "two", None]
+
+
+async def test_a_long_answer_to_half_a_connection_arrives_whole() -> None:
+    core, line = Courteous(answers=100), b"x" * (LINE_BYTES_MAX - 1)
+    async with running(texts_node(core)) as node, half_closed(node, line) as peer:
+        assert await all_from(peer) == 100 * (line + b"\n")
+        assert await core.heard(Disconnected) == Disconnected(1, "answered")
+
+
+async def test_an_answer_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "LOOK_SECONDS", 0.001)
+    core = Courteous(leaves=False)
+    async with running(texts_node(core)) as node, half_closed(node, b"patience") as peer:
+        await core.heard(Received, 2)
+        async with peer_of(node) as other:
+            other.say("meanwhile")
+            await core.heard(Received, 3)
+        await core.heard(Received, 4)
+        assert core.of(Disconnected) == [], "the other one has closed no more than its half either"
+        core.leaves = True
+        node.deliver((Received(1, None), Received(2, None)))
+        assert await all_from(peer) == b"patience\n"
+        await core.heard(Disconnected, 2)
+
+
+async def test_with_a_wire_that_knows_no_halves_half_an_end_is_the_end() -> None:
+    core = Courteous()
+    async with running(node_of(core)) as node, half_closed(node, b"one\ntwo") as peer:
+        assert await all_from(peer) == b""
+        assert await core.heard(Disconnected) == Disconnected(1, "it hung up")
+    assert core.said == ["one"]
+
+
+async def test_an_end_that_completes_garbage_is_told_and_its_sender_hung_up_on() -> None:
+    core = Courteous()
+    async with running(texts_node(core)) as node, half_closed(node, b"one\n!") as peer:
+        assert await all_from(peer) == b""
+        assert await core.heard(Disconnected) == Disconnected(1, "that is no line")
+    assert core.of(Erred) == [Erred(1, RemoteProtocolError.cost, "that is no line")]
+
+
+async def test_who_was_told_to_go_has_no_end_that_is_heard() -> None:
+    def answer(event: Event, _now: float) -> list[Effect]:
+        return [Close(event.peer, "go")] if isinstance(event, Received) else []
+
+    core = Scripted(answer)
+    async with running(texts_node(core)) as node, half_closed(node, b"one\ntwo") as peer:
+        assert await all_from(peer) == b""
+        assert await core.heard(Disconnected) == Disconnected(1, "go")
+    assert core.said == ["one"]
+
+
+async def test_half_a_connection_that_is_reset_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "LOOK_SECONDS", 0.01)
+    core = Courteous(leaves=False)
+    async with nothing_left(), running(texts_node(core)) as node:
+        async with half_closed(node, b"one") as peer:
+            await core.heard(Received, 2)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone = await core.heard(Disconnected)
+        assert isinstance(gone, Disconnected)
+        assert gone.peer == 1
+        assert gone.why in {"broken pipe", "connection reset by peer"}
+        node.deliver((Received(1, None),))  # and an answer that is too late does no harm
+    assert len(core.of(Disconnected)) == 1
+
+
+async def test_an_answer_to_who_is_gone_ends_half_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp, "LOOK_SECONDS", 0.01)
+
+    def answer(event: Event, _now: float) -> list[Effect]:
+        return [Send(event.peer, "are you there?")] if isinstance(event, Received) else []
+
+    core = Scripted(answer)
+    async with running(texts_node(core)) as node:
+        async with half_closed(node, b"one\n"):
+            pass
+        gone = await core.heard(Disconnected)
+    assert isinstance(gone, Disconnected)
+    assert gone.peer == 1
+
+
+async def test_half_a_connection_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "HANG_UP_SECONDS", 0.1)
+    core = Courteous(answers=200)
+    line = b"x" * (LINE_BYTES_MAX - 1)
+    async with nothing_left(), running(texts_node(core)) as node, half_closed(node, line):
+        assert await core.heard(Disconnected) == Disconnected(1, "answered")
+
+
+async def test_a_node_that_stops_ends_half_a_connection_too() -> None:
+    core = Courteous(leaves=False)
+    async with nothing_left(), running(texts_node(core)) as node, half_closed(node, b"x") as peer:
+        await core.heard(Received, 2)
+        node.stop()
+        assert await all_from(peer) == b""
+        assert await core.heard(Disconnected) == Disconnected(1, "stopping")
+
+
 # The end.
 
 
@@ -1357,3 +1525,14 @@ async def test_over_tls_garbage_and_deaf_peers_end_alone(certificate: tuple[Path
         assert gone == Disconnected(3, "it does not read what it is sent")
         assert await good.ask("after") == "after"
     assert len(core.of(Connected)) == 3
+
+
+async def test_over_tls_what_an_end_completes_is_heard_and_the_connection_ends(
+    certificate: tuple[Path, Path],
+) -> None:
+    core = Courteous()
+    async with running(texts_node(core, server_side(certificate))) as node:
+        async with peer_of(node, client_side(certificate)) as peer:
+            peer.send(b"one\ntwo")
+        await core.heard(Disconnected)
+    assert core.said == ["one", "two", None]

@@ -4,11 +4,17 @@ A connection reads into one buffer that all share, because what comes is decoded
 thousand connections have one buffer. Nothing is ever waiting to be handled; a peer that sends
 faster than the core can listen is held up by its own socket. What a peer does not read piles up to
 a bound, and then the connection is cut.
+
+A peer that has closed its half is answered where its wire is `HalfClosable`. Nothing is read from
+such a connection any more, so nothing tells us of its end: we look, now and then. One that is gone
+without a word is found by the system's own questions. TLS cannot be closed by halves: what its end
+completes is heard, and only what is answered at once still goes out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -17,7 +23,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from nonsuch.errors import LocalError, RemoteProtocolError
-from nonsuch.node import Connected, Disconnected, Erred, Event, Received, Wire
+from nonsuch.node import Connected, Disconnected, Erred, Event, HalfClosable, Received, Wire
 
 __all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
 
@@ -35,6 +41,9 @@ DIAL_SECONDS = 10.0
 
 HANG_UP_SECONDS = 2.0
 """How long a peer that was told to go may take to read why."""
+
+LOOK_SECONDS = 1.0
+"""How often to look whether a peer that has closed its half is still there."""
 
 KEEP_ALIVE_SECONDS = 15
 """After so long without a word the system asks whether the other end is still there."""
@@ -116,8 +125,9 @@ class Connection(asyncio.BufferedProtocol):
         """So many bytes have come."""
         self._network.received(self, bytes(self._network.buffer[:count]))
 
-    def eof_received(self) -> None:
-        """The other end has said all: there is nothing more to say here either."""
+    def eof_received(self) -> bool:
+        """The other end has said all. Returns whether there is still something to say here."""
+        return self._network.ended(self)
 
     def pause_writing(self) -> None:
         """The peer does not read: what it left unread has reached the bound."""
@@ -226,11 +236,34 @@ class Network:
 
     def received(self, connection: Connection, data: bytes) -> None:
         """Bytes have come."""
+        if not connection.why:  # Who was told to go is not heard any more.
+            self._hear(connection, functools.partial(connection.wire.feed, data))
+
+    def ended(self, connection: Connection) -> bool:
+        """No more bytes will come. Returns whether the connection stands all the same."""
+        wire = connection.wire
+        if connection.why or not isinstance(wire, HalfClosable):
+            return False
+        self._hear(connection, wire.end)
+        if _is_tls(connection.transport):
+            return False
+        self._look(connection)
+        return True
+
+    def _look(self, connection: Connection) -> None:
+        """See that the end of a connection from which nothing is read is noticed."""
+        if connection.number not in self._connections:
+            return
+        error = _error_of(connection.transport)
+        if error:
+            connection.cut(os.strerror(error).lower())
+        else:
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, connection)
+
+    def _hear(self, connection: Connection, messages_of: Callable[[], list[object]]) -> None:
         number = connection.number
-        if connection.why:
-            return  # It was told to go; what it still says is not heard.
         try:
-            messages = connection.wire.feed(data)
+            messages = messages_of()
         except RemoteProtocolError as error:
             self._deliver((Erred(number, error.cost, str(error)),))
             # After such an error nothing from this peer can be understood.
@@ -306,6 +339,16 @@ class Network:
 def _peer_name(transport: asyncio.Transport) -> str:
     name = transport.get_extra_info("peername")
     return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+def _is_tls(transport: asyncio.Transport | None) -> bool:
+    return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+
+def _error_of(transport: asyncio.Transport | None) -> int:
+    """What has befallen a connection since it was last asked, in the system's numbers; or 0."""
+    raw = None if transport is None else transport.get_extra_info("socket")
+    return 0 if raw is None else int(raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
 def _keep_alive(transport: asyncio.Transport | None) -> None:
