@@ -1,0 +1,1 @@
+"""The race: nodes that search the same text, one winner, one ledger."""
