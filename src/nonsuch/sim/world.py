@@ -43,6 +43,7 @@ import msgspec
 
 from nonsuch.errors import LocalError, NonsuchError
 from nonsuch.node import (
+    LOCAL,
     Advanced,
     Cancel,
     Close,
@@ -160,13 +161,14 @@ class World:
         clock_rate: float = 1.0,
         clock_offset_seconds: float = 0.0,
         storage: bool = True,
+        local: Callable[[object], object] | None = None,
     ) -> None:
         """A machine and its core, which starts now, behind all that is to be done now already.
 
         `factory` makes the core of each life. `dials` names the node that a `Dial` calls, or the
         nodes by the addresses that the core dials them by, and `wire` what is spoken there.
         `datagrams` are the peers that need no dialling. Without `storage` nothing is kept and no
-        effect waits.
+        effect waits. `local` hears all that is said to `LOCAL`.
         """
         if name in self._nodes:
             raise LocalError(f"there is a {name} already")
@@ -176,6 +178,7 @@ class World:
         node.clock_rate = clock_rate
         node.clock_offset_seconds = clock_offset_seconds
         node.processor.set_rate(hash_rate)
+        node.local = local
         self._nodes[name] = node
         book = {"": dials} if isinstance(dials, str) else dials
         self.network.add(
@@ -439,6 +442,7 @@ class _Node:
         "factory",
         "frozen",
         "life",
+        "local",
         "name",
         "processor",
         "queue",
@@ -468,6 +472,7 @@ class _Node:
         self.tick_at: int | None = None
         self.tick_number = 0
         self.processor = _Processor(world, self)
+        self.local: Callable[[object], object] | None = None
 
     def now(self) -> float:
         """What this machine's clock says: it never falls, and no crash stops it."""
@@ -661,8 +666,7 @@ class _Node:
         network, name = self.world.network, self.name
         match effect:
             case Send(peer=peer, message=message):
-                if not self.world.datagrams.send(name, peer, message):
-                    network.send(name, peer, message)
+                self._send(peer, message)
             case Emit(fact=fact):
                 self.world.tell(name, fact)
             case Search():
@@ -677,6 +681,13 @@ class _Node:
                 self.stop_soon()
             case Persist():
                 pass  # There is no disk.
+
+    def _send(self, peer: int, message: object) -> None:
+        if peer == LOCAL:
+            if self.local is not None:
+                self.local(message)
+        elif not self.world.datagrams.send(self.name, peer, message):
+            self.world.network.send(self.name, peer, message)
 
 
 class Ranks:
