@@ -6,24 +6,27 @@ code uses. What happens all the time (a shard searched, an audit passed) is told
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 
-import msgspec
 from rich.text import Text
 
 from nonsuch.cli.terminal import errors
+from nonsuch.web.observations import MICROSECONDS, event_name, values_of
 
 __all__ = ["Logger", "fact_logger"]
 
 Logger = Callable[[object], None]
+
+MILLISECONDS = 3
+"""Digits behind the point that people get."""
 
 
 def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
     """A function that logs facts, except those of the `quiet` kinds."""
     import structlog  # It takes a twentieth of a second, which other commands need not spend.
 
+    digits = MICROSECONDS if json else MILLISECONDS
     timestamp = structlog.processors.TimeStamper(fmt="iso", utc=json)
     if json:
         log = structlog.wrap_logger(
@@ -39,7 +42,7 @@ def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
 
     def tell(fact: object) -> None:
         if type(fact) not in quiet:
-            log.info(_event_name(type(fact).__name__), **_values(fact))
+            log.info(event_name(type(fact)), **values_of(fact, digits))
 
     return tell
 
@@ -50,16 +53,3 @@ class _Lines:
     def info(self, text: str) -> None:
         """One line of a log."""
         errors.print(Text.from_ansi(text))
-
-
-def _event_name(name: str) -> str:
-    """`MinerJoined` as people say it: `miner joined`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
-
-
-def _values(fact: object) -> dict[str, object]:
-    values: dict[str, object] = msgspec.to_builtins(fact, builtin_types=(bytes,))
-    return {
-        name: round(value, 3) if isinstance(value, float) else value
-        for name, value in values.items()
-    }

@@ -36,6 +36,8 @@ RATE_SHARDS = 8
 
 NAME_CHARACTERS_MAX = 64
 
+_QUIET: frozenset[type] = frozenset({facts.ShardTaken, facts.Worked})
+
 
 def miner(
     pool: options.PoolAddress = f"127.0.0.1:{POOL_PORT}",
@@ -69,8 +71,7 @@ def miner(
         threads=threads or default_threads(),
         rate=rate,
     )
-    quiet: frozenset[type] = frozenset() if verbose else frozenset({facts.Worked})
-    log = fact_logger(json=json, quiet=quiet)
+    log = fact_logger(json=json, quiet=frozenset() if verbose else _QUIET)
     core = Miner(hello, random.Random(secrets.randbits(64)))
     wire = LiteMinerMinerWire if liteminer else lambda: PoolWire(accepts_puzzles=True)
     address = access.address(place, wire)

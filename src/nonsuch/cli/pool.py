@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 
 from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import POOL_PORT, PORT_MAX, Place, is_loopback, read_token, server_tls
+from nonsuch.cli.access import (
+    POOL_PORT,
+    PORT_MAX,
+    Place,
+    check_exposure,
+    is_loopback,
+    read_token,
+    server_tls,
+)
 from nonsuch.cli.facts import MetricsServed, Stopped, tell_addresses
+from nonsuch.cli.journals import journal_path
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
@@ -37,7 +44,7 @@ AUDIT_THREADS = 1
 
 SESSION_BYTES = 8
 _DEFAULTS = PoolSettings()
-_QUIET = frozenset({facts.AuditPassed})
+_QUIET: frozenset[type] = frozenset({facts.AuditPassed, facts.BestImproved, facts.ShardVoided})
 
 
 def pool(
@@ -70,21 +77,10 @@ def pool(
             " state folder.",
         ),
     ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--token-file", metavar="PATH", help="Ask all for this token; or set NONSUCH_TOKEN."
-        ),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", metavar="PATH", help="Speak TLS, as this.")
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", metavar="PATH", help="The certificate's key.")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let other machines in without a token.")
-    ] = False,
+    token_file: options.OwnTokenFile = None,
+    tls_cert: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
+    insecure: options.Insecure = False,
     shard_seconds: Annotated[
         float,
         typer.Option("--shard-seconds", metavar="S", help="How long a miner has one shard."),
@@ -132,7 +128,8 @@ def pool(
     if context.invoked_subcommand is not None:
         return 0
     token = read_token(token_file)
-    _check_exposure(host, token, liteminer, insecure=insecure)
+    check_exposure(host, token, insecure=insecure)
+    _check_liteminer(host, liteminer, insecure=insecure)
     settings = PoolSettings(
         token=token,
         shard_seconds=shard_seconds,
@@ -149,9 +146,10 @@ def pool(
         listeners.append(Listener(host, liteminer, _liteminer_wire, tls))
     log = fact_logger(json=json, quiet=frozenset() if verbose else _QUIET)
     core = Pool(settings, random.Random(secrets.randbits(64)))
-    kept = _journal(journal, port)
+    path = journal_path(journal, "pool", port)
+    kept = None if path is None else Journal(path, encode_record, decode_record)
     display = _Display(core, log, Place(host, metrics) if metrics is not None else None)
-    log(facts.PoolStarting("off" if kept is None else str(kept.path)))
+    log(facts.PoolStarting(str(path or "off")))
     run(
         lambda: Node(
             core,
@@ -167,15 +165,8 @@ def pool(
     return 0
 
 
-def _check_exposure(host: str, token: str, liteminer: int | None, *, insecure: bool) -> None:
-    if is_loopback(host) or insecure:
-        return
-    if not token:
-        raise LocalError(
-            f"on {host} anybody could come in: give a token (--token-file, or NONSUCH_TOKEN in the"
-            " environment), or say --insecure"
-        )
-    if liteminer is not None:
+def _check_liteminer(host: str, liteminer: int | None, *, insecure: bool) -> None:
+    if liteminer is not None and not insecure and not is_loopback(host):
         raise LocalError(
             f"LiteMiner programs know no tokens, and on {host} anybody could come in: leave"
             " --liteminer out, or say --insecure"
@@ -184,17 +175,6 @@ def _check_exposure(host: str, token: str, liteminer: int | None, *, insecure: b
 
 def _liteminer_wire() -> LiteMinerPoolWire:
     return LiteMinerPoolWire(secrets.token_hex(SESSION_BYTES))
-
-
-def _journal(path: str | None, port: int) -> Journal | None:
-    if path == "off":
-        return None
-    if path is None:
-        folder = platformdirs.user_state_path("nonsuch", appauthor=False)
-        file = folder / f"pool-{port}.journal"
-    else:
-        file = Path(path)
-    return Journal(file, encode_record, decode_record)
 
 
 class _Display:

@@ -293,7 +293,7 @@ def test_an_empty_range_is_answered_with_a_true_hash(lower: int) -> None:
     core = Miner(Hello("miner"), random.Random(0))
     core.handle(Started(), 0.0)
     core.handle(Connected(1, "pool:1"), 0.0)
-    assert [type(effect) for effect in core.handle(Received(1, lease), 0.0)] == [Search]
+    assert [type(effect) for effect in core.handle(Received(1, lease), 0.0)] == [Search, Emit]
     puzzle = liteminer(b"x")
     value = puzzle.compared(puzzle.digest(lower))
     assert heard(wire.encode(Result(lease.lease, lower + 1, (lower,)))) == [

@@ -92,6 +92,10 @@ def search(task: int, start: int = 0) -> Search:
     return Search(task, PUZZLE, range(start, start + 1000), Shares(LIMIT))
 
 
+def begins(task: int, start: int = 0) -> list[Effect]:
+    return [search(task, start), Emit(facts.ShardTaken("job", start, start + 1000))]
+
+
 # A day at work.
 
 
@@ -103,7 +107,7 @@ def test_a_lease_is_searched_and_answered() -> None:
         Emit(facts.PoolReached("pool:1", 1)),
     ]
     assert bench.hears(Welcome(1.0)) == []
-    assert bench.hears(lease(7)) == [search(1)]
+    assert bench.hears(lease(7)) == begins(1)
     bench.now = 2.0
     assert bench.happens(Searched(1, 1000, (3, 500))) == [
         Send(1, Result(7, 1000, (3, 500))),
@@ -113,10 +117,10 @@ def test_a_lease_is_searched_and_answered() -> None:
 
 def test_the_next_search_begins_before_the_result_leaves() -> None:
     bench = Bench()
-    assert bench.hears(lease(7)) == [search(1)]
+    assert bench.hears(lease(7)) == begins(1)
     assert bench.hears(lease(8, 1000, told=False)) == []
     assert bench.happens(Searched(1, 1000, ())) == [
-        search(2, 1000),
+        *begins(2, 1000),
         Send(1, Result(7, 1000, ())),
         Emit(facts.Worked("job", 0, 1000, 0.0)),
     ]
@@ -126,11 +130,13 @@ def test_the_goal_is_what_the_lease_asks_for() -> None:
     value = TARGET.value.to_bytes(32, "big")
     bench = Bench()
     assert bench.hears(Lease(1, "job", 0, 1000, LIMIT.bits, value, FORM)) == [
-        Search(1, PUZZLE, range(1000), Shares(LIMIT, TARGET))
+        Search(1, PUZZLE, range(1000), Shares(LIMIT, TARGET)),
+        Emit(facts.ShardTaken("job", 0, 1000)),
     ]
     bench = Bench()
     assert bench.hears(Lease(1, "job", 0, 1000, 0, None, FORM)) == [
-        Search(1, PUZZLE, range(1000), Lowest())
+        Search(1, PUZZLE, range(1000), Lowest()),
+        Emit(facts.ShardTaken("job", 0, 1000)),
     ]
 
 
@@ -170,7 +176,7 @@ def test_the_present_lease_is_revoked_and_the_next_begins() -> None:
     bench = Bench()
     bench.hears(lease(7))
     bench.hears(lease(8, 1000))
-    assert bench.hears(Revoke(7)) == [Cancel(1), search(2, 1000)]
+    assert bench.hears(Revoke(7)) == [Cancel(1), *begins(2, 1000)]
     assert bench.happens(Searched(1, 1000, (3,))) == []
 
 
@@ -187,7 +193,7 @@ def test_the_last_lease_is_revoked() -> None:
     bench.hears(lease(7))
     assert bench.hears(Revoke(7)) == [Cancel(1), Send(1, Beat())]
     assert bench.hears(Revoke(7)) == []
-    assert bench.hears(lease(8)) == [search(2)]
+    assert bench.hears(lease(8)) == begins(2)
 
 
 def test_a_thawed_miner_whose_lease_is_gone_tells_the_pool_that_it_lives() -> None:
@@ -216,7 +222,7 @@ def test_a_lease_whose_puzzle_was_lost_is_not_named_in_the_next_beat() -> None:
 
 def test_a_lease_that_comes_twice_is_one() -> None:
     bench = Bench()
-    assert bench.hears(lease(7)) == [search(1)]
+    assert bench.hears(lease(7)) == begins(1)
     assert bench.hears(lease(7)) == []
     assert bench.ticks() == [Send(1, Beat((7,), 0))]
 
@@ -240,7 +246,7 @@ def test_a_miner_whose_pool_is_gone_forgets_its_work_and_dials_again() -> None:
         Emit(facts.PoolReached("pool:1", 1)),
     ]
     bench.happens(Received(1, lease(9)))  # From a connection that is gone.
-    assert bench.happens(Received(2, lease(9))) == [search(2)]
+    assert bench.happens(Received(2, lease(9))) == begins(2)
 
 
 def test_a_miner_waits_longer_each_time_and_says_so_once() -> None:
@@ -336,7 +342,7 @@ def test_an_impossible_lease_ends_the_connection(impossible: Lease) -> None:
     ],
 )
 def test_a_lease_that_is_just_possible_is_searched(possible: Lease) -> None:
-    assert [type(effect) for effect in Bench().hears(possible)] == [Search]
+    assert [type(effect) for effect in Bench().hears(possible)] == [Search, Emit]
 
 
 def test_a_pool_that_sends_lease_after_lease() -> None:

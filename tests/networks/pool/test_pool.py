@@ -69,6 +69,7 @@ from nonsuch.work.target import Target
 
 PUZZLE = plain(b"a pool by hand ")
 FORM = PuzzleForm.of(PUZZLE)
+KNOWN_AS = ("a pool by hand ", "plain")
 
 TRUSTING = PoolSettings(audit_fraction=0, blind_audit_fraction=0)
 """Nothing is scanned again: for stories that are about something else."""
@@ -91,6 +92,10 @@ def rank(puzzle: Puzzle, nonce: int) -> int:
 
 def lowest(puzzle: Puzzle, first: int, last: int) -> int:
     return min(range(first, last + 1), key=lambda nonce: rank(puzzle, nonce))
+
+
+def best_so_far(nonce: int) -> facts.BestImproved:
+    return facts.BestImproved("job", nonce, PUZZLE.prove(nonce).hexdigest)
 
 
 def hits(puzzle: Puzzle, target: Target, first: int, last: int) -> list[int]:
@@ -462,7 +467,8 @@ def test_a_job_from_beginning_to_end() -> None:
     # The job is on disk before anybody hears of it. Its last nonce is hashed already.
     assert pool.handle(Received(1, submit(1000)), 1.0) == [
         Persist("job:job", opened),
-        Emit(facts.JobAccepted("job", 0, 1000, 0)),
+        Emit(facts.JobAccepted("job", 0, 1000, 0, *KNOWN_AS)),
+        Emit(best_so_far(1000)),
         Send(1, Status("job", 1, 1001, 0.0, 0, 0.0, nonce=1000)),
     ]
     pool.handle(Connected(2, "miner:1", "nonsuch"), 2.0)
@@ -477,17 +483,19 @@ def test_a_job_from_beginning_to_end() -> None:
     second = Lease(LIFE + 2, "job", 600, 400, bits[1])
     best = [lowest(PUZZLE, 0, 599), lowest(PUZZLE, 0, 1000)]
     assert pool.handle(Received(2, scanned(PUZZLE, first)), 3.0) == [
+        Emit(best_so_far(best[0])),
         Persist("job:job", ShardDone("job", 0, 600, best[0])),
         Send(2, second),
     ]
     closed = JobClosed(opened, best[1], 1001, 3.0)
     # The answer is on disk before it is told.
     assert pool.handle(Received(2, scanned(PUZZLE, second)), 4.0) == [
+        Emit(best_so_far(best[1])),
         Persist("job:job", ShardDone("job", 600, 400, best[1] if best[1] >= 600 else None)),
         Persist("job:job", closed, replaces=True),
         Send(1, Status("job", 1001, 1001, 0.0, 0, 3.0, nonce=best[1])),
         Send(1, Answer("job", best[1], 1001, 3.0)),
-        Emit(facts.JobFinished("job", best[1], 1001, 3.0)),
+        Emit(facts.JobFinished("job", best[1], 1001, 3.0, best_so_far(best[1]).hash)),
         Send(2, Retire("job")),
     ]
     pool._check()
@@ -1007,7 +1015,7 @@ def test_the_first_leases_of_a_job_do_not_wait_for_the_disk_and_its_client_does(
     client, miner = table.client(), table.miner()
     effects = client.says(submit(1000))
     kinds = [type(each.message if isinstance(each, Send) else each) for each in effects]
-    assert kinds == [Lease, Persist, Emit, Status]
+    assert kinds == [Lease, Persist, Emit, Emit, Status]
     # The pool dies before the record is on disk: what the miner has done of the job is nobody's.
     lease, result = miner.lease, miner.result()
     table = Table(records=[Life(1)])
@@ -1263,10 +1271,13 @@ def test_a_pool_with_one_miner_scans_again_itself() -> None:
     client.says(submit(500))
     shares = miner.result().nonces
     effects = miner.works()
-    assert effects == [Search(1, PUZZLE, range(500), Shares(share_limit(500)))]
+    assert effects == [
+        Emit(best_so_far(lowest(PUZZLE, 0, 500))),
+        Search(1, PUZZLE, range(500), Shares(share_limit(500))),
+    ]
     assert client.answers == []
     effects = table.happens(Searched(1, 500, shares))
-    assert Emit(facts.AuditPassed("only", "the pool", 0, 500)) in effects
+    assert Emit(facts.AuditPassed("only", "the pool", "job", 0, 500)) in effects
     assert client.answers == [lowest(PUZZLE, 0, 500)]
 
 

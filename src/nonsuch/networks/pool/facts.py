@@ -10,7 +10,9 @@ import msgspec
 
 __all__ = [
     "Answered",
+    "AuditFailed",
     "AuditPassed",
+    "BestImproved",
     "Cheated",
     "ConnectionLost",
     "Fact",
@@ -27,6 +29,8 @@ __all__ = [
     "Progressed",
     "Reported",
     "Restored",
+    "ShardTaken",
+    "ShardVoided",
     "SubmitRefused",
     "Worked",
 ]
@@ -82,12 +86,26 @@ class LeaseLost(_Fact, frozen=True):
 
 
 class JobAccepted(_Fact, frozen=True):
-    """A job is on disk and will be done."""
+    """A job is on disk and will be done.
+
+    `message` is what people would know it by, cut where it is long; where its puzzle is that
+    message under a preset, and nothing was cut, `preset` names it.
+    """
 
     job: str
     first: int
     last: int
     miners: int
+    message: str = ""
+    preset: str = ""
+
+
+class BestImproved(_Fact, frozen=True):
+    """A nonce is better than all that were known of its job."""
+
+    job: str
+    nonce: int
+    hash: str
 
 
 class JobFinished(_Fact, frozen=True):
@@ -97,6 +115,7 @@ class JobFinished(_Fact, frozen=True):
     nonce: int | None
     hashes: int
     seconds: float
+    hash: str = ""
 
 
 class JobEnded(_Fact, frozen=True):
@@ -111,6 +130,27 @@ class AuditPassed(_Fact, frozen=True):
 
     miner: str
     auditor: str
+    job: str
+    start: int
+    stop: int
+
+
+class AuditFailed(_Fact, frozen=True):
+    """A shard was scanned again, and the miner had left out so many shares."""
+
+    miner: str
+    auditor: str
+    job: str
+    start: int
+    stop: int
+    missed: int
+
+
+class ShardVoided(_Fact, frozen=True):
+    """A shard of a miner that cheated is searched again: nobody had vouched for it."""
+
+    miner: str
+    job: str
     start: int
     stop: int
 
@@ -155,6 +195,14 @@ class PoolRefused(_Fact, frozen=True):
 
     reason: str
     final: bool
+
+
+class ShardTaken(_Fact, frozen=True):
+    """A shard is searched from now on."""
+
+    job: str
+    start: int
+    stop: int
 
 
 class Worked(_Fact, frozen=True):
@@ -209,14 +257,18 @@ Fact = (
     | MinerLeft
     | LeaseLost
     | JobAccepted
+    | BestImproved
     | JobFinished
     | JobEnded
     | AuditPassed
+    | AuditFailed
+    | ShardVoided
     | Cheated
     | PeerDropped
     | PoolReached
     | ConnectionLost
     | PoolRefused
+    | ShardTaken
     | Worked
     | Progressed
     | Answered

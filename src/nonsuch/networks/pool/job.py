@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from nonsuch.networks.pool.messages import Answer, Status, target_of
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
 from nonsuch.work.leases import LeaseBook
-from nonsuch.work.presets import liteminer
+from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Proof, Puzzle
 
 __all__ = ["Finished", "Job"]
@@ -25,6 +25,9 @@ RATE_MEMORY_SECONDS = 5.0
 
 RATE_MIN = 0.01
 """Hashes a second below which a job stands still."""
+
+MESSAGE_CHARACTERS_MAX = 200
+"""How much of its message people are told."""
 
 
 class Job:
@@ -83,6 +86,19 @@ class Job:
     def total(self) -> int:
         """How many nonces it has."""
         return self.opened.last + 1 - self.opened.first
+
+    @property
+    def described(self) -> tuple[str, str]:
+        """What people know the job by, and the preset under which that is the whole puzzle.
+
+        The text is cut where it is long, and the preset empty where it would not give the puzzle.
+        """
+        prefix = self.puzzle.prefix
+        for preset, message in ((liteminer, prefix[:-1]), (plain, prefix)):
+            if preset(message) == self.puzzle:
+                text = message.decode(errors="replace")[:MESSAGE_CHARACTERS_MAX]
+                return text, preset.__name__ if text.encode() == message else ""
+        return prefix.decode(errors="replace")[:MESSAGE_CHARACTERS_MAX], ""
 
     @property
     def complete(self) -> bool:

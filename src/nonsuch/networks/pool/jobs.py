@@ -79,7 +79,8 @@ class Jobs:
         state.persist_job(job, opened)
         state.counts["jobs"] += 1
         miners = len(state.roster.miners)
-        state.emit(facts.JobAccepted(job.id, opened.first, opened.last, miners))
+        state.emit(facts.JobAccepted(job.id, opened.first, opened.last, miners, *job.described))
+        self._tell_best(job)
         self.watch(peer, messages.Watch(job.id), now)
         self.complete_if_done(job, now)
 
@@ -128,6 +129,13 @@ class Jobs:
 
     def offer(self, job: Job, proof: Proof) -> bool:
         """A nonce that was hashed here: is it the best so far, or the first that is admitted?"""
+        before = job.best
+        changed = self._offer(job, proof)
+        if job.best is not before:
+            self._tell_best(job)
+        return changed
+
+    def _offer(self, job: Job, proof: Proof) -> bool:
         better = job.offer(proof)
         if job.target is None or not job.target.admits(proof.rank):
             return better
@@ -135,6 +143,10 @@ class Jobs:
         for number in job.meet(proof.nonce):
             self._leases.revoke(number)
         return job.found != before
+
+    def _tell_best(self, job: Job) -> None:
+        if job.best is not None:
+            self._state.emit(facts.BestImproved(job.id, job.best.nonce, job.best.hexdigest))
 
     def complete_if_done(self, job: Job, now: float) -> None:
         """Answer a job that has nothing left to do. The answer is on disk before it is sent."""
@@ -148,7 +160,9 @@ class Jobs:
         for watcher in job.watchers:
             state.send(watcher, finished.status)
             state.send(watcher, finished.answer)
-        state.emit(facts.JobFinished(job.id, closed.nonce, closed.hashes, closed.seconds))
+        nonce = closed.nonce
+        digest = "" if nonce is None else job.puzzle.prove(nonce).hexdigest
+        state.emit(facts.JobFinished(job.id, nonce, closed.hashes, closed.seconds, digest))
         self._retire(job)
 
     def _keep(self, closed: records.JobClosed) -> Finished:
@@ -247,7 +261,7 @@ class Jobs:
             job.records = left.records
             state.jobs[job.id] = job
             for nonce in (left.opened.last, *left.nonces):
-                self.offer(job, job.puzzle.prove(nonce))
+                self._offer(job, job.puzzle.prove(nonce))
         for job in list(state.jobs.values()):
             state.dispatcher.offer(job)
             self.complete_if_done(job, now)

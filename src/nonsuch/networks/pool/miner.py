@@ -179,7 +179,8 @@ class Miner:
         self._number += 1
         task = self._tasks[0]
         task.number, task.began = self._number, now
-        return [Search(task.number, task.puzzle, task.nonces, task.goal)]
+        fact = facts.ShardTaken(task.lease.job, task.nonces.start, task.nonces.stop)
+        return [Search(task.number, task.puzzle, task.nonces, task.goal), Emit(fact)]
 
     def _on_revoke(self, lease: int, now: float) -> list[Effect]:
         for task in self._tasks:

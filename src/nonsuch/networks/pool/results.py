@@ -156,6 +156,10 @@ class Results:
         if auditor is None and _vouch(suspect, audit.entry, alone=True):
             # What the pool has scanned itself stays done; another auditor may lie as well.
             self._persist_done(audit.job, audit.start, audit.stop)
+        who = "the pool" if auditor is None else auditor.name
+        self._state.emit(
+            facts.AuditFailed(suspect.name, who, audit.job.id, audit.start, audit.stop, missed)
+        )
         said = f"{missed} of {missed + len(audit.scan.named)} shares"
         self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
 
@@ -166,7 +170,8 @@ class Results:
             self._persist_done(audit.job, audit.start, audit.stop)
         suspect.drift.clear()
         who = "the pool" if auditor is None else auditor.name
-        self._state.emit(facts.AuditPassed(suspect.name, who, audit.start, audit.stop))
+        name, job = suspect.name, audit.job.id
+        self._state.emit(facts.AuditPassed(name, who, job, audit.start, audit.stop))
 
     def catch(self, miner: Miner, reason: str, now: float) -> None:
         """A miner has cheated: it is out, and what nobody vouched for is searched again."""
@@ -200,6 +205,7 @@ class Results:
             if state.jobs.get(job.id) is job:
                 redone += job.book.redo(entry.start, entry.stop)
                 count = entry.stop - entry.start
+                state.emit(facts.ShardVoided(miner.name, job.id, entry.start, entry.stop))
                 state.persist_job(job, records.ShardVoided(job.id, entry.start, count))
                 state.dispatcher.offer(job)
         miner.unaudited.clear()
