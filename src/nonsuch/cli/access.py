@@ -16,6 +16,8 @@ __all__ = [
     "POOL_PORT",
     "PORT_MAX",
     "Access",
+    "Place",
+    "check_exposure",
     "is_loopback",
     "parse_address",
     "read_token",
@@ -63,6 +65,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_exposure(host: str, token: str, *, insecure: bool) -> None:
+    """Raise `LocalError` where other machines could come in without a word."""
+    if not (token or insecure or is_loopback(host)):
+        raise LocalError(
+            f"on {host} anybody could come in: give a token (--token-file, or NONSUCH_TOKEN in the"
+            " environment), or say --insecure"
+        )
 
 
 def read_token(file: Path | None) -> str:

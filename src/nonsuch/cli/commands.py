@@ -23,6 +23,7 @@ from nonsuch.cli import (
     miner,
     peer,
     pool,
+    race,
     simulate,
     solve,
     status,
@@ -58,6 +59,10 @@ app.command("cancel")(status.cancel)
 app.command("gossip")(gossip.gossip)
 app.command("peer")(peer.peer)
 app.command("ask")(peer.ask)
+race_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+race_app.command("node")(race.node)
+race_app.command("keeper")(race.keeper)
+app.add_typer(race_app, name="race")
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)

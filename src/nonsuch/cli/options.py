@@ -17,11 +17,13 @@ __all__ = [
     "Difficulty",
     "File",
     "Hexadecimal",
+    "Insecure",
     "JobName",
     "Json",
     "JsonLines",
     "LiteMiner",
     "Message",
+    "OwnTokenFile",
     "PoolAddress",
     "PresetName",
     "Start",
@@ -29,6 +31,8 @@ __all__ = [
     "Threads",
     "Tls",
     "TlsAuthority",
+    "TlsCertificate",
+    "TlsKey",
     "TokenFile",
     "Upto",
     "Verbose",
@@ -100,6 +104,21 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file", metavar="PATH", help="Read the pool's token from it, not NONSUCH_TOKEN."
     ),
+]
+OwnTokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", metavar="PATH", help="Ask all for this token; or set NONSUCH_TOKEN."
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="PATH", help="Speak TLS, as this.")
+]
+TlsKey = Annotated[
+    Path | None, typer.Option("--tls-key", metavar="PATH", help="The certificate's key.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Let other machines in without a token.")
 ]
 Tls = Annotated[
     bool, typer.Option("--tls", help="Speak TLS; the system's authorities must know the pool.")

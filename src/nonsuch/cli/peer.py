@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import platformdirs
 import typer
 
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import PORT_MAX, Place, is_loopback, parse_address
+from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
+from nonsuch.cli.journals import NAME_CHARACTERS_MAX, journal_path
 from nonsuch.cli.lines import read_lines
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.requests import (
@@ -53,16 +54,12 @@ PEER_PORT = 6000
 """Where the network's peers listen, from this port on."""
 
 CONFIG_BYTES_MAX = 2**16
-CLOCK_SECONDS = 10.0
-"""How often a peer is told what time it is."""
-
 WRITE_BYTES_MAX = 2 * ANSWER_BYTES_MAX
 """A dialect's answer is a whole chain."""
 
 NUMBER_DIGITS_MAX = 18
 EXIT_NO = 1
 EXIT_SIGNAL = 128
-NAME_CHARACTERS_MAX = 64
 
 OURS = "nonsuch"
 DIALECTS = (OURS, PICKLE, TEXT)
@@ -153,15 +150,14 @@ def peer(
         mines=mine,
         heartbeat_seconds=heartbeat_seconds,
     )
-    kept = speech.journal(_journal_path(journal, name, port))
+    kept = speech.journal(journal_path(journal, "peer", name, port))
     log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
     prompt = _Prompt(log, speech, json=json)
     book = {str(place): Address(*place, speech.client_wire) for place in neighbours}
 
     def make() -> Node:
-        origin = time.time() - asyncio.get_running_loop().time()
         return Node(
-            speech.core(settings, random.Random(secrets.randbits(64)), origin),
+            speech.core(settings, random.Random(secrets.randbits(64)), origin_seconds()),
             listeners=[Listener(host, port, speech.server_wire, write_bytes_max=WRITE_BYTES_MAX)],
             dial=book,
             journal=kept,
@@ -271,16 +267,6 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX
 
 
-def _journal_path(path: str | None, name: str, port: int) -> Path | None:
-    if path == "off":
-        return None
-    if path is not None:
-        return Path(path)
-    safe = "".join(c if c.isalnum() else "-" for c in name[:NAME_CHARACTERS_MAX])
-    folder = platformdirs.user_state_path("nonsuch", appauthor=False)
-    return folder / f"peer-{safe}-{port}.journal"
-
-
 class _Speech:
     """What is spoken: on our own wire, or in a dialect."""
 
@@ -354,18 +340,13 @@ class _Prompt:
     async def beside(self) -> None:
         """Take requests as long as there are lines, and wait for the end then."""
         await self._listening.wait()
-        clock = asyncio.ensure_future(self._tell_time())
+        assert self._node is not None
+        clock = asyncio.ensure_future(tell_time(self._node, messages.Clock))
         try:
             await self._read()
             await asyncio.Event().wait()
         finally:
             clock.cancel()
-
-    async def _tell_time(self) -> None:
-        """The node's own clock stands still while its machine sleeps."""
-        while True:
-            self._deliver(messages.Clock(time.time()))
-            await asyncio.sleep(CLOCK_SECONDS)
 
     async def _read(self) -> None:
         if sys.stdin is not None and not sys.stdin.closed:

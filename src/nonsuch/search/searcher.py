@@ -204,6 +204,7 @@ class Searcher:
         self._lock = threading.Lock()
         self._next = self._start
         self._segment = 0
+        self._prepared = 0
         self._rates: dict[type[Scanner], float] = {}
         self._stripes: dict[Halt, _Stripe] = {}
         self._covered = RangeSet()
@@ -271,7 +272,7 @@ class Searcher:
             return
         self._first_limit = NO_LIMIT
         self._covered = RangeSet()
-        self._next, self._segment = self._start, 0
+        self._next, self._segment, self._prepared = self._start, 0, 0
 
     def _outcome(self) -> Outcome:
         proof = self._best if isinstance(self._goal, Lowest) else self._found
@@ -331,7 +332,8 @@ class Searcher:
             if self._halt or self._found is not None or self._next >= self._stop:
                 return None
             segment = self._segments[self._segment]
-            if self._next == segment.start:
+            if self._prepared <= self._segment and self._next >= self._worth_preparing(segment):
+                self._prepared = self._segment + 1
                 self._prepare_next_segment()
             stripe = _Stripe(self._next, self._stripe_stop(segment), self._segment)
             self._next = stripe.stop
@@ -343,6 +345,15 @@ class Searcher:
         with self._lock:
             del self._stripes[halt]
             self._covered.add(stripe.start, stripe.position)
+
+    def _worth_preparing(self, segment: _Segment) -> int:
+        """From which nonce on the next segment is likely to be reached.
+
+        A compiler holds up hashlib, so it does not begin where the search may well end before.
+        """
+        if self._until is None or segment.field is not None:
+            return segment.start
+        return segment.start + min(self._until.work, (segment.stop - segment.start) // 2)
 
     def _prepare_next_segment(self) -> None:
         """Have the next segment's code compiled while this one is being searched."""

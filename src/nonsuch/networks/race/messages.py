@@ -80,8 +80,8 @@ Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Text = Annotated[str, Meta(max_length=TRANSACTION_BYTES_MAX)]
 Key = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 Generation = Annotated[str, Meta(max_length=GENERATION_MAX)]
-Number = Annotated[int, Meta(ge=1, lt=2**63)]
-Count = Annotated[int, Meta(ge=0, lt=2**63)]
+Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Difficulty = Annotated[int, Meta(ge=1, le=DIFFICULTY_MAX)]
 
 
