@@ -49,11 +49,11 @@ MENDED_BLOCKS = 3
 ORIGIN_SECONDS = 1_700_000_000.0
 """The Unix time at which the coordinator's clock shows 0."""
 
-TARGET = Target.from_work(100)
+TARGET = Target.from_work(160)
 HASH_RATE = 20.0
-"""Of one agent: alone, it needs five seconds for a block."""
+"""Of one agent: alone, it needs eight seconds for a block."""
 
-BLOCK_SECONDS = 6.0
+BLOCK_SECONDS = 9.0
 HALF_SECONDS = 3.0
 SPACING_SECONDS = 2
 HALF_LIFE_SECONDS = 60

@@ -9,7 +9,7 @@ wants done on the spot, for targets in simulations are easy.
     future      a solved header that is dated hours ahead
     past        a solved header that is dated hours ago
     root        a solved header with a root of its own
-    lazy        the header as it came, unsolved or nearly
+    lazy        the header with a nonce that solves nothing
     garbage     any bytes
     half        the beginning of a header
     replay      one good answer, again and again
@@ -120,7 +120,7 @@ class Cheat:
             case "garbage":
                 return [Header(self._lots.randbytes(HEADER_BYTES))]
             case "lazy":
-                return [header.with_nonce(self._lots.randrange(NONCE_COUNT)) for _ in range(3)]
+                return [self._unsolved(header)]
             case "replay":
                 self._answer = self._answer or solved(header)
                 return [self._answer] * FLOOD_ANSWERS
@@ -129,6 +129,12 @@ class Cheat:
                 return [solved(first, start) for start in starts]
             case _:
                 return [solved(self._forged(header))]
+
+    def _unsolved(self, header: Header) -> Header:
+        while True:
+            answer = header.with_nonce(self._lots.randrange(NONCE_COUNT))
+            if not header.target.admits(Block(answer).rank):
+                return answer
 
     def _forged(self, header: Header) -> Header:
         version, parent, root = header.version, header.parent, header.root

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 
-from nonsuch.chain.validation import InvalidBlock, check_parent, check_work
+from nonsuch.chain.validation import InvalidBlock, check_work
 from nonsuch.errors import RemoteError
 from nonsuch.networks.coordinator import facts
 from nonsuch.networks.coordinator.header import Block, Header
@@ -45,6 +45,7 @@ from nonsuch.node import (
     Started,
     Tick,
 )
+from nonsuch.work.target import Target
 
 __all__ = ["Coordinator"]
 
@@ -199,12 +200,11 @@ class Coordinator:
         ledger, block = self.ledger, Block(header)
         due = ledger.follower_target(header.parent)
         check_work(block.rank, due or ledger.target)
-        if due is None or header.parent == ledger.tip:
-            check_parent(header.parent, ledger.tip)
-            self._template.check(header, self._unix(now))
-            ledger.append(block)
-            return self._on_block(block, session, now)
-        return self._on_stale(block, session)
+        if due is not None and header.parent != ledger.tip:
+            return self._on_stale(block, due, session)
+        self._template.check(header, self._unix(now))
+        ledger.append(block)
+        return self._on_block(block, session, now)
 
     def _on_block(self, block: Block, session: Session, now: float) -> list[Effect]:
         """The chain has grown: onto the disk, and on to the next."""
@@ -218,14 +218,12 @@ class Coordinator:
         fact = facts.BlockAccepted(name, height, nonce, session.address, seconds)
         return [Persist(CHAIN_SUBJECT, block.header), *self._broadcast(now), Emit(fact)]
 
-    def _on_stale(self, block: Block, session: Session) -> list[Effect]:
+    def _on_stale(self, block: Block, due: Target, session: Session) -> list[Effect]:
         """Somebody was faster, or this is the very block that we have."""
         ledger = self.ledger
         self._counts["stale"] += 1
         session.stale += 1
         if block.id not in ledger.tree:
-            due = ledger.follower_target(block.parent)
-            assert due is not None, "its parent is of the chain"
             session.work += due.work
         parent = ledger.tree.entry(block.parent)
         height = 0 if parent is None else parent.height + 1

@@ -21,7 +21,6 @@ from nonsuch.chain.validation import (
     MEDIAN_BLOCKS,
     InvalidBlock,
     TimestampTooOld,
-    WrongParent,
     WrongTarget,
     check_parent,
     check_work,
@@ -65,12 +64,12 @@ class Ledger:
 
     def append(self, block: Block) -> None:
         """The chain grows by a block. Raises an `InvalidBlock` where it must not."""
+        check_parent(block.parent, self.tip)
         check_work(block.rank, self.target)
         change = self.tree.connect(block)[0]
         if isinstance(change, Invalid):
             raise change.error
-        if not isinstance(change, Extended):
-            raise WrongParent("the block does not follow the tip")
+        assert isinstance(change, Extended), "it follows the tip"
         self._timestamps.append(block.timestamp)
         if not self.height:
             self._rule = _rule(self._settings, block.timestamp)
@@ -107,7 +106,6 @@ class Ledger:
 
     def _validate(self, block: Block, _parent: Entry[Block] | None) -> None:
         header = block.header
-        check_parent(header.parent, self.tip)
         if header.version != self._settings.version:
             raise WrongVersion(
                 f"the version is {header.version}, and must be {self._settings.version}"

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from nonsuch.chain.validation import TimestampTooNew, TimestampTooOld, WrongRoot
+from nonsuch.chain.validation import TimestampTooNew, TimestampTooOld, WrongRoot, check_parent
 from nonsuch.networks.coordinator.header import (
     NONCE_BYTES,
     NONCE_COUNT,
@@ -113,7 +113,11 @@ class Template:
         return header.data[:-NONCE_BYTES]
 
     def check(self, header: Header, unix: float) -> None:
-        """An answer is for what was issued. Raises `WrongRoot`, `TimestampTooOld`, `DatedAhead`."""
+        """An answer is for what was issued.
+
+        Raises `WrongParent`, `WrongRoot`, `TimestampTooOld`, `DatedAhead`.
+        """
+        check_parent(header.parent, self.parent)
         first, timestamp = self._first_timestamp, header.timestamp
         if first is None or header.root not in self._issued:
             raise WrongRoot(f"the root {header.root.hex()} was not issued for this block")
@@ -130,7 +134,7 @@ class Template:
         """Assert them."""
         assert len(self._issued) == len(self._roots) <= self._settings.agents_max
         assert self.strides * self._stride_nonces == NONCE_COUNT
-        assert (self._first_timestamp is None) == (not self._roots)
+        assert self._first_timestamp is not None or not self._roots
 
 
 def _strides(work: int) -> int:
