@@ -71,6 +71,7 @@ class Link:
         """Somebody answers."""
         settings = self._state.settings
         self._connection, self._address = event.peer, event.address
+        self._dial_at = None
         self._welcome_until = now + WELCOME_SECONDS
         hello = messages.Hello(settings.name, settings.difficulty, settings.token)
         self._state.send(event.peer, hello)
