@@ -1,0 +1,65 @@
+// @ts-check
+/**
+ * What happened, in sentences, the newest first. All are shown; only a few are spoken, for a
+ * screen reader that must read fifty a second reads nothing.
+ */
+
+import { html, say, sync } from "../dom.js";
+import { moment } from "../moment.js";
+import { plural } from "../format.js";
+
+const SHOWN_MAX = 120;
+const SPOKEN_SECONDS = 1.5;
+
+/** @type {Record<string, string>} */
+const MARKS = { info: "·", good: "✓", bad: "!", fault: "×" };
+
+/** @type {import("../main.js").View} */
+export function told({ store }, root) {
+  const list = html("ol", { class: "told" });
+  const box = html("div", { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "told-title" }, list);
+  root.replaceChildren(html("h2", { id: "told-title" }, "What happened"), box);
+  const speak = speaker();
+  return (changes) => {
+    if (!changes.any("told", "about")) return;
+    const newest = [...store.table("told")].slice(-SHOWN_MAX).reverse();
+    sync(list, newest, ([key]) => key, ([, row]) => line(row, store.about), (item, [, row]) => say(item.children[2], row.text));
+    if (changes.reset) return;
+    for (const key of changes.tables.get("told") ?? []) speak(store.table("told").get(key)?.text);
+  };
+}
+
+/** @param {import("../store.js").Row} row @param {import("../store.js").Row} about */
+function line(row, about) {
+  const kind = row.kind in MARKS ? row.kind : "info";
+  return html(
+    "li",
+    { class: `kind-${kind}` },
+    html("span", { class: "mark", "aria-hidden": "true" }, MARKS[kind]),
+    html("time", {}, moment(row.at, about)),
+    html("span", { class: "text" }, row.text),
+  );
+}
+
+/** Speaks the newest of what came in a while, and how much else there was. */
+function speaker() {
+  const region = /** @type {HTMLElement} */ (document.getElementById("spoken"));
+  let waiting = 0;
+  let text = "";
+  let timer = 0;
+
+  function speak() {
+    timer = 0;
+    if (!waiting) return;
+    say(region, waiting > 1 ? `${text} And ${plural(waiting - 1, "other event")}.` : text);
+    waiting = 0;
+    timer = window.setTimeout(speak, SPOKEN_SECONDS * 1000);
+  }
+
+  return (/** @type {string | undefined} */ sentence) => {
+    if (!sentence) return;
+    waiting += 1;
+    text = sentence;
+    if (!timer) speak();
+  };
+}
