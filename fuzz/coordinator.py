@@ -3,9 +3,9 @@
     python -m fuzz.coordinator --seconds 10 --seed 1
 
 What must hold: any bytes are headers, the same ones however they are cut, and less than a header
-waits for its end; and whatever they say, the coordinator's core raises nothing, keeps a valid chain,
-and lets go of whoever is wrong. Where it does not hold, the input is printed in hex and the exit
-code is 1.
+waits for its end; and whatever they say, the coordinator's core raises nothing, keeps a valid
+chain, and lets go of whoever is wrong. Where it does not hold, the input is printed in hex and the
+exit code is 1.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def story(seed: int) -> Story:
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 def test_after_all_trouble_there_is_one_chain_and_it_grows(first: int) -> None:
     stories = [story(seed) for seed in range(first, first + 20)]
-    assert all(story.height > 2 for story in stories)
+    assert all(story.height >= 2 for story in stories)
 
 
 def test_the_seeds_have_something_to_get_over() -> None:

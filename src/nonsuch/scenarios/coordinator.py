@@ -37,7 +37,7 @@ from nonsuch.work.target import Target
 
 __all__ = ["Broken", "Story", "check_chain", "play"]
 
-TROUBLE_SECONDS = 40.0
+TROUBLE_SECONDS = 30.0
 """How long things go wrong."""
 
 MENDED_SECONDS = 120.0
@@ -60,6 +60,9 @@ HALF_LIFE_SECONDS = 60
 PERIOD_BLOCKS = 10
 
 COORDINATOR = "coordinator"
+
+AGENTS = (2, 2, 3, 3, 4, 5, 6)
+"""How many there are: mostly few, for each takes its time to simulate."""
 
 NETWORKS: dict[str, Conditions] = {"perfect": PERFECT, "lan": LAN, "hostile": HOSTILE}
 
@@ -125,7 +128,7 @@ class _Play:
         self._network = plan.choice(list(NETWORKS))
         self._world = World(seed, NETWORKS[self._network], trace_lines=TRACE_LINES)
         self._cheats = tuple(plan.sample(CHEATS, plan.choice([0, 0, 1, 1, 2, 3])))
-        self._agents = [f"agent-{number}" for number in range(plan.randint(2, 6))]
+        self._agents = [f"agent-{number}" for number in range(plan.choice(AGENTS))]
         self._settings = CoordinatorSettings(
             target=TARGET,
             block_seconds=BLOCK_SECONDS,

@@ -103,7 +103,7 @@ class Bench:
         return self.answer(number, solved(self.headers[number]))
 
     def forge(self, number: int = 1, **fields: object) -> Header:
-        """A solved header that differs in these fields from the last one that the agent was sent."""
+        """A solved header: the last one that the agent was sent, but for these fields."""
         header = self.headers[number]
         names = ("version", "parent", "root", "timestamp", "target", "nonce")
         values = {name: getattr(header, name) for name in names}

@@ -1,4 +1,4 @@
-"""An agent, moved by hand: what it searches, what it says, and what it does when nothing is left."""
+"""An agent, moved by hand: what it searches, what it says, and what it does when none is left."""
 
 from __future__ import annotations
 

@@ -347,13 +347,13 @@ def test_what_is_on_disk_is_checked_like_what_strangers_send() -> None:
         Bench(records=missing)
     last = good[-1]
     assert isinstance(last, Header)
-    with pytest.raises(LocalError, match="record 4 .*is above the target"):
+    with pytest.raises(LocalError, match=r"record 4 .*is above the target"):
         Bench(records=[*good[:-1], last.with_timestamp(1)])
-    with pytest.raises(LocalError, match="record 0 .*the target is"):
+    with pytest.raises(LocalError, match=r"record 0 .*the target is"):
         Bench(records=good, settings=CoordinatorSettings(target=Target.from_work(1)))
-    with pytest.raises(LocalError, match="record 0 .*the version is 4, and must be 5"):
+    with pytest.raises(LocalError, match=r"record 0 .*the version is 4, and must be 5"):
         Bench(records=good, settings=CoordinatorSettings(target=EASY, version=5))
-    with pytest.raises(LocalError, match="record 0 .*str is no header"):
+    with pytest.raises(LocalError, match=r"record 0 .*str is no header"):
         Bench(records=["header"])
 
 
