@@ -53,10 +53,14 @@ class Observation(msgspec.Struct, frozen=True):
     values: dict[str, object] = {}
 
 
-@lru_cache(maxsize=1024)
 def event_name(kind: type) -> str:
     """`MinerJoined` as people say it: `miner joined`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
+    return _words(kind.__name__)
+
+
+@lru_cache(maxsize=1024)
+def _words(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
 def values_of(fact: object, digits: int = MICROSECONDS) -> dict[str, object]:

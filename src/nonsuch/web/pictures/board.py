@@ -1,0 +1,304 @@
+"""What the pictures of all networks share: who is there, and what people are told.
+
+A node's state is the fleet's word: it starts, kills and freezes. Nodes that the fleet did not start
+and that others tell of, such as a miner from elsewhere, get a row as well. Facts of different
+processes come in any order, so the first fact of a node may come before the fleet has said that it
+began, and the last one after its end.
+
+What happened is told in sentences, once each, at most `TOLD_MAX` of them. The rule for what is
+worth one: faults, and what came of them; who joined and who left; answers and wins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from nonsuch.web import fleet
+from nonsuch.web.observations import Observation, event_name
+from nonsuch.web.rows import About, Kind, Network, Node, NodeState, Role, Told
+from nonsuch.web.tables import AnyTable, Table
+
+__all__ = ["Board", "Handler", "Handlers", "Part", "handlers", "on", "plural", "wilson"]
+
+NODES_MAX = 1_000
+"""Nodes with a row; those that died make room for others."""
+
+TOLD_MAX = 300
+"""Sentences kept."""
+
+TOLD_CHARACTERS_MAX = 400
+"""A longer sentence, for it quotes a peer, is cut."""
+
+NORMAL_95 = 1.959964
+"""The standard normal deviate that 2.5 % lie above."""
+
+_ROLES: dict[Network, Role] = {
+    "pool": "client",
+    "gossip": "gossip",
+    "peer": "peer",
+    "race": "race",
+    "coordinator": "agent",
+}
+"""What a node is of which nothing is known but that it spoke."""
+
+F = TypeVar("F", bound=msgspec.Struct)
+
+
+class Handler(Generic[F]):
+    """Reads the values of one kind of fact, and hands them over typed."""
+
+    __slots__ = ("kind", "name", "take_fact")
+
+    def __init__(self, kind: type[F], take_fact: Callable[[Observation, F], None]) -> None:
+        self.name = event_name(kind)
+        self.kind = kind
+        self.take_fact = take_fact
+
+    def take(self, observation: Observation) -> None:
+        """Raises `msgspec.ValidationError` for values that are not of this kind."""
+        self.take_fact(observation, msgspec.convert(observation.values, self.kind))
+
+
+on = Handler
+
+
+class AnyHandler(Protocol):
+    """A handler, whatever it reads."""
+
+    @property
+    def name(self) -> str:
+        """The fact, in words."""
+
+    def take(self, observation: Observation) -> None:
+        """Take a fact of this name."""
+
+
+Handlers = dict[str, AnyHandler]
+
+
+def handlers(each: Iterable[AnyHandler]) -> Handlers:
+    """Handlers by the name of what they take."""
+    return {handler.name: handler for handler in each}
+
+
+class Part(Protocol):
+    """What a picture has of one kind of network."""
+
+    tables: tuple[AnyTable, ...]
+    handlers: Handlers
+
+    def state_changed(self, name: str, state: NodeState, at: float) -> None:
+        """The fleet has done something to a node, or it has died."""
+
+    def _check(self) -> None:
+        """Assert every invariant."""
+
+
+class Board:
+    """Nodes and sentences. `changed` hears of every change of a node's state."""
+
+    def __init__(self, network: Network) -> None:
+        self.network: Network = network
+        self.about: Table[About] = Table("about", 1)
+        self.nodes: Table[Node] = Table("nodes", NODES_MAX)
+        self.told: Table[Told] = Table("told", TOLD_MAX)
+        self.told_count = 0
+        self.part: Part | None = None
+        self._own: set[str] = set()
+        self._killed: dict[str, str] = {}
+        self.handlers = handlers(
+            (
+                on(fleet.ProcessStarted, self._started),
+                on(fleet.ProcessReady, self._ready),
+                on(fleet.ProcessEnded, self._ended),
+                on(fleet.ProcessStopped, self._stopped),
+                on(fleet.ProcessKilled, self._was_killed),
+                on(fleet.ProcessFrozen, self._frozen),
+                on(fleet.ProcessThawed, self._thawed),
+                on(fleet.NodeCut, self._cut),
+                on(fleet.NodeMended, self._mended),
+                on(fleet.LiesTold, self._lies),
+                on(fleet.LossSet, self._loss),
+                on(fleet.Healed, self._healed),
+                on(fleet.Asked, self._asked),
+            )
+        )
+        self.tables: tuple[AnyTable, ...] = (self.about, self.nodes, self.told)
+
+    # Nodes.
+
+    def node(self, name: str, role: Role | None = None) -> Node:
+        """The row of a node, which is made where there is none.
+
+        The fleet knows better than anybody what role its nodes have.
+        """
+        row = self.nodes.get(name)
+        if row is None:
+            row = Node(name, role or _ROLES[self.network])
+            if len(self.nodes.rows) < NODES_MAX or self._forget_dead():
+                self.nodes.put(name, row)
+        elif role is not None and row.role != role and name not in self._own:
+            row.role = role
+            self.nodes.touch(name)
+        return row
+
+    def _forget_dead(self) -> bool:
+        dead = next((name for name, row in self.nodes.rows.items() if row.state == "dead"), None)
+        if dead is None:
+            return False
+        self.nodes.drop(dead)
+        self._own.discard(dead)
+        self._killed.pop(dead, None)
+        return True
+
+    def touch(self, row: Node) -> None:
+        """This row has changed."""
+        if row.name in self.nodes.rows:
+            self.nodes.touch(row.name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether the fleet has started this node."""
+        return name in self._own
+
+    def heard(self, name: str, at: float) -> None:
+        """A node has told something: it runs."""
+        row = self.nodes.rows.get(name)
+        if row is None:
+            row = self.node(name)
+        if row.state == "starting":
+            self._set(row, "up", at)
+
+    def set_state(self, name: str, state: NodeState, at: float) -> None:
+        """What others tell of a node that is not the fleet's."""
+        if name not in self._own:
+            self._set(self.node(name), state, at)
+
+    def _set(self, row: Node, state: NodeState, at: float) -> None:
+        row.state = state
+        self.touch(row)
+        if self.part is not None:
+            self.part.state_changed(row.name, state, at)
+
+    # Sentences.
+
+    def tell(self, at: float, node: str, text: str, kind: Kind = "info") -> str:
+        """Tell people. Returns the sentence's key."""
+        self.told_count += 1
+        key = str(self.told_count)
+        text = text[:TOLD_CHARACTERS_MAX]
+        self.told.put(key, Told(at, node, text, kind))
+        self._note(node, text)
+        return key
+
+    def _note(self, node: str, text: str) -> None:
+        row = self.nodes.get(node)
+        if row is not None:
+            row.note = text
+            self.touch(row)
+
+    def came_of_death(self, name: str, consequence: str) -> bool:
+        """Say what came of a kill in the sentence that told of it; False where there is none."""
+        key = self._killed.pop(name, None)
+        row = None if key is None else self.told.get(key)
+        if key is None or row is None:
+            return False
+        row.text = f"{row.text.removesuffix('.')}: {consequence}."[:TOLD_CHARACTERS_MAX]
+        self.told.touch(key)
+        self._note(name, row.text)
+        return True
+
+    # What the fleet tells.
+
+    def _started(self, now: Observation, fact: fleet.ProcessStarted) -> None:
+        row = self.node(fact.name)
+        if fact.name in self.nodes.rows:
+            self._own.add(fact.name)
+        self._killed.pop(fact.name, None)
+        row.role, row.lies = fact.role, fact.lies
+        row.address = fact.address or row.address
+        row.rate = row.rate if fact.rate is None else fact.rate
+        self._set(row, "starting", now.at)
+        begins = "was started again" if fact.again else "was started"
+        self.tell(now.at, fact.name, f"{fact.name} {begins}.")
+
+    def _ready(self, now: Observation, fact: fleet.ProcessReady) -> None:
+        self.heard(fact.name, now.at)
+
+    def _ended(self, now: Observation, fact: fleet.ProcessEnded) -> None:
+        self._set(self.node(fact.name), "dead", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} ended by itself: {fact.why}", "fault")
+
+    def _stopped(self, now: Observation, fact: fleet.ProcessStopped) -> None:
+        self._set(self.node(fact.name), "dead", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} was stopped.")
+
+    def _was_killed(self, now: Observation, fact: fleet.ProcessKilled) -> None:
+        self._set(self.node(fact.name), "dead", now.at)
+        key = self.tell(now.at, fact.name, f"{fact.name} was killed.", "fault")
+        if fact.name in self.nodes.rows:
+            self._killed[fact.name] = key
+
+    def _frozen(self, now: Observation, fact: fleet.ProcessFrozen) -> None:
+        self._set(self.node(fact.name), "frozen", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} was frozen.", "fault")
+
+    def _thawed(self, now: Observation, fact: fleet.ProcessThawed) -> None:
+        self._set(self.node(fact.name), "up", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} was thawed, and goes on.")
+
+    def _cut(self, now: Observation, fact: fleet.NodeCut) -> None:
+        self._set(self.node(fact.name), "cut", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} was cut off from all others.", "fault")
+
+    def _mended(self, now: Observation, fact: fleet.NodeMended) -> None:
+        self._set(self.node(fact.name), "up", now.at)
+        self.tell(now.at, fact.name, f"{fact.name} can reach the others again.")
+
+    def _lies(self, now: Observation, fact: fleet.LiesTold) -> None:
+        row = self.node(fact.name)
+        row.lies = True
+        self.touch(row)
+        how = f": {fact.how}" if fact.how else ""
+        self.tell(now.at, fact.name, f"{fact.name} lies from now on{how}.", "fault")
+
+    def _loss(self, now: Observation, fact: fleet.LossSet) -> None:
+        if fact.share > 0:
+            self.tell(
+                now.at, "", f"{fact.share:.0%} of all messages are lost from now on.", "fault"
+            )
+        else:
+            self.tell(now.at, "", "No message is lost any more.")
+
+    def _healed(self, now: Observation, fact: fleet.Healed) -> None:
+        for row in list(self.nodes.rows.values()):
+            if row.state == "cut":
+                self._set(row, "up", now.at)
+        self.tell(now.at, "", "Every cut was mended, and no message is lost any more.")
+
+    def _asked(self, now: Observation, fact: fleet.Asked) -> None:
+        self.tell(now.at, "", fact.text)
+
+    def _check(self) -> None:
+        assert self._own <= self.nodes.rows.keys()
+        assert self._killed.keys() <= self.nodes.rows.keys()
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 lease`, `2 leases`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """Where a share lies with 95 % confidence, part of whole trials having come out (Wilson 1927).
+
+    `whole` is not 0.
+    """
+    share, z = part / whole, NORMAL_95
+    centre = share + z * z / (2 * whole)
+    spread = z * math.sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
+    scale = 1 + z * z / whole
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -1,0 +1,227 @@
+"""A race's picture: one lane a node, who won, and what the ledger says.
+
+The k-th time that a node gets a text is its part in race (text, k). Which race a transaction is for
+is only told when its search begins; until then the next number is the guess, and a lane is moved
+where that was wrong (a node that has begun anew counts from another number on).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+
+from nonsuch.networks.race import facts
+from nonsuch.networks.race.ledger import Entry
+from nonsuch.web.observations import Observation
+from nonsuch.web.pictures.board import Board, Handlers, handlers, on, plural
+from nonsuch.web.rows import Lane, LaneState, NodeState, Race
+from nonsuch.web.tables import AnyTable, Table, whole
+
+__all__ = ["RacePart"]
+
+RACES_MAX = 100
+LEDGER_MAX = 200
+
+LANES_MAX = 64
+"""Nodes in one race; more lanes no screen has room for."""
+
+COUNTED_MAX = 10_000
+"""Texts by node whose races are counted; the longest unheard of are forgotten."""
+
+WAITING_MAX = 1_000
+"""Transactions of one text that wait at one node, as many as the node itself lets wait."""
+
+TEXT_CHARACTERS_MAX = 200
+"""How much of a text is shown; a longer one is told apart by its hash."""
+
+_ENDED: frozenset[LaneState] = frozenset({"won", "lost", "stopped"})
+
+
+class _Count:
+    """How often a node got a text, and which of them still wait."""
+
+    __slots__ = ("last", "waiting")
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.waiting: deque[int] = deque(maxlen=WAITING_MAX)
+
+
+class RacePart:
+    """The tables of a race."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._counts: dict[tuple[str, str], _Count] = {}
+        self._entries_count = 0
+        self.races: Table[Race] = Table("races", RACES_MAX)
+        self.ledger: Table[Entry] = Table("ledger", LEDGER_MAX)
+        self.tables: tuple[AnyTable, ...] = (self.races, self.ledger)
+        self.handlers: Handlers = handlers(
+            (
+                on(facts.Restored, self._restored),
+                on(facts.LedgerReplaced, self._ledger_replaced),
+                on(facts.TransactionReceived, self._received),
+                on(facts.TransactionRefused, self._refused),
+                on(facts.PowStarted, self._pow_started),
+                on(facts.PowCompleted, self._pow_completed),
+                on(facts.RaceWon, self._won),
+                on(facts.RaceLost, self._lost),
+                on(facts.RaceStopped, self._stopped),
+                on(facts.LedgerUpdated, self._ledger_updated),
+                on(facts.KeeperReached, self._keeper_reached),
+                on(facts.KeeperLost, self._keeper_lost),
+                on(facts.KeeperRefused, self._keeper_refused),
+                on(facts.NodeJoined, self._node_joined),
+                on(facts.NodeLeft, self._node_left),
+                on(facts.PeerDropped, self._peer_dropped),
+            )
+        )
+
+    # What nodes tell of themselves.
+
+    def _restored(self, now: Observation, fact: facts.Restored) -> None:
+        if fact.waiting:
+            races = plural(fact.waiting, "race")
+            self._board.tell(now.at, now.node, f"{now.node} goes on with {races} of before.")
+
+    def _ledger_replaced(self, now: Observation, fact: facts.LedgerReplaced) -> None:
+        open_races = plural(fact.waiting, "open race")
+        text = f"{now.node} found another ledger than before: {open_races} begin anew there."
+        self._board.tell(now.at, now.node, text, "fault")
+
+    def _refused(self, now: Observation, fact: facts.TransactionRefused) -> None:
+        text = f"{now.node} refused a transaction of {fact.address}: {fact.reason}."
+        self._board.tell(now.at, now.node, text, "bad")
+
+    def _keeper_reached(self, now: Observation, fact: facts.KeeperReached) -> None:
+        if fact.attempts > 1:
+            text = f"{now.node} reached the ledger's keeper, at attempt {fact.attempts}."
+            self._board.tell(now.at, now.node, text)
+
+    def _keeper_lost(self, now: Observation, fact: facts.KeeperLost) -> None:
+        text = f"{now.node} has lost the ledger's keeper ({fact.why}); what it finds will wait."
+        self._board.tell(now.at, now.node, text, "fault")
+
+    def _keeper_refused(self, now: Observation, fact: facts.KeeperRefused) -> None:
+        text = f"The ledger's keeper refused {now.node}: {fact.reason}."
+        self._board.tell(now.at, now.node, text, "bad")
+
+    def _node_joined(self, now: Observation, fact: facts.NodeJoined) -> None:
+        nodes = plural(fact.nodes, "node")
+        text = f"{fact.name} joined the ledger's keeper, which has {nodes} now."
+        self._board.tell(now.at, fact.name, text)
+
+    def _node_left(self, now: Observation, fact: facts.NodeLeft) -> None:
+        text = f"{fact.name} left the ledger's keeper: {fact.why}."
+        self._board.tell(now.at, fact.name, text, "bad")
+
+    def _peer_dropped(self, now: Observation, fact: facts.PeerDropped) -> None:
+        text = f"{now.node} ended the connection of {fact.address}: {fact.reason}."
+        self._board.tell(now.at, now.node, text, "bad")
+
+    # Races.
+
+    def _received(self, now: Observation, fact: facts.TransactionReceived) -> None:
+        count = self._count(now.node, fact.text)
+        count.last += 1
+        count.waiting.append(count.last)
+        self._lane(now, fact.text, count.last).received = now.at
+
+    def _pow_started(self, now: Observation, fact: facts.PowStarted) -> None:
+        count = self._count(now.node, fact.text)
+        guess = count.waiting.popleft() if count.waiting else fact.number
+        received = None
+        if guess != fact.number:
+            received = self._withdraw(now.node, fact.text, guess)
+        count.last = max(fact.number + len(count.waiting), 0)
+        lane = self._lane(now, fact.text, fact.number)
+        lane.received = lane.received or received
+        lane.started = fact.at
+        if lane.state not in _ENDED:
+            lane.state = "searching"
+
+    def _pow_completed(self, now: Observation, fact: facts.PowCompleted) -> None:
+        lane = self._lane(now, fact.text, fact.number)
+        lane.completed, lane.seconds = fact.at, fact.seconds
+        race = self._race(now, fact.text, fact.number)
+        if race.nonce is None or race.winner == now.node:
+            race.nonce, race.hash = whole(fact.nonce), fact.hash
+
+    def _won(self, now: Observation, fact: facts.RaceWon) -> None:
+        self._lane(now, fact.text, fact.number).state = "won"
+        race = self._race(now, fact.text, fact.number)
+        race.winner = now.node
+        nonce = "" if race.nonce is None else f" with nonce {race.nonce:,}"
+        text = f"{now.node} won the race for {_quoted(fact.text)}{nonce}."
+        self._board.tell(now.at, now.node, text, "good")
+
+    def _lost(self, now: Observation, fact: facts.RaceLost) -> None:
+        self._lane(now, fact.text, fact.number).state = "lost"
+        self._race(now, fact.text, fact.number).winner = fact.winner
+
+    def _stopped(self, now: Observation, fact: facts.RaceStopped) -> None:
+        lane = self._lane(now, fact.text, fact.number)
+        lane.state, lane.seconds = "stopped", fact.seconds
+        self._race(now, fact.text, fact.number).winner = fact.winner
+
+    def _ledger_updated(self, now: Observation, fact: facts.LedgerUpdated) -> None:
+        self._entries_count += 1
+        self.ledger.put(str(self._entries_count), fact.entry)
+
+    def _count(self, node: str, text: str) -> _Count:
+        key = node, _named(text)
+        count = self._counts.pop(key, None) or _Count()
+        self._counts[key] = count
+        if len(self._counts) > COUNTED_MAX:
+            del self._counts[next(iter(self._counts))]
+        return count
+
+    def _race(self, now: Observation, text: str, number: int) -> Race:
+        key = f"{_named(text)}#{number}"
+        race = self.races.get(key)
+        if race is None:
+            race = Race(_named(text), number, now.at, lanes={})
+            self.races.put(key, race)
+        self.races.touch(key)
+        return race
+
+    def _lane(self, now: Observation, text: str, number: int) -> Lane:
+        """The node's part; one that is not shown where there are too many."""
+        lanes = self._race(now, text, number).lanes
+        if now.node in lanes or len(lanes) < LANES_MAX:
+            return lanes.setdefault(now.node, Lane())
+        return Lane()
+
+    def _withdraw(self, node: str, text: str, number: int) -> float | None:
+        """It was not this race. Returns when the transaction came."""
+        key = f"{_named(text)}#{number}"
+        race = self.races.get(key)
+        lane = None if race is None else race.lanes.get(node)
+        if race is None or lane is None or lane.started is not None:
+            return None
+        del race.lanes[node]
+        if race.lanes:
+            self.races.touch(key)
+        else:
+            self.races.drop(key)
+        return lane.received
+
+    def state_changed(self, name: str, state: NodeState, at: float) -> None:
+        """What becomes of a race is told by those that run."""
+
+    def _check(self) -> None:
+        assert len(self._counts) <= COUNTED_MAX
+        assert all(len(race.lanes) <= LANES_MAX for race in self.races.rows.values())
+
+
+def _named(text: str) -> str:
+    """A text as rows have it."""
+    if len(text) <= TEXT_CHARACTERS_MAX:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{text[:TEXT_CHARACTERS_MAX]}… {digest[:8]}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
