@@ -1,7 +1,8 @@
 """One way to run a node, and one way to stop it.
 
 A signal asks the node to stop, once; it says its last words, its connections close, its searches
-end, and `run` returns which signal it was. A second signal has its usual effect.
+end, and `run` returns which signal it was. A second signal has its usual effect. A node that was
+started as somebody's child is stopped when that one is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 
+from nonsuch.live.children import end_with_parent
 from nonsuch.live.driver import Node
 
 __all__ = ["run"]
@@ -23,6 +25,7 @@ def run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None =
 
     Returns the signal that stopped it, or 0. Raises what the node or `beside` raises.
     """
+    end_with_parent()
     return asyncio.run(_run(make, beside))
 
 
