@@ -18,6 +18,7 @@ import typer
 from nonsuch import LocalError, __version__
 from nonsuch.cli import (
     bench,
+    coordinator,
     gossip,
     info,
     miner,
@@ -63,6 +64,8 @@ race_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 race_app.command("node")(race.node)
 race_app.command("keeper")(race.keeper)
 app.add_typer(race_app, name="race")
+app.command("coordinator")(coordinator.coordinator)
+app.command("agent")(coordinator.agent)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nonsuch.cli.access import PORT_MAX
 from nonsuch.work.presets import PRESETS
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "JsonLines",
     "LiteMiner",
     "Message",
+    "Metrics",
     "OwnTokenFile",
     "PoolAddress",
     "PresetName",
@@ -132,6 +134,16 @@ LiteMiner = Annotated[
 ]
 JsonLines = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a line for all that happens.")
+]
+Metrics = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics",
+        metavar="PORT",
+        min=0,
+        max=PORT_MAX,
+        help="Serve Prometheus metrics on this port.",
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every shard and audit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

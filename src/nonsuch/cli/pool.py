@@ -14,15 +14,16 @@ from nonsuch.cli import options
 from nonsuch.cli.access import (
     POOL_PORT,
     PORT_MAX,
-    Place,
     check_exposure,
     is_loopback,
     read_token,
     server_tls,
 )
-from nonsuch.cli.facts import MetricsServed, Stopped, tell_addresses
+from nonsuch.cli.beside import Beside
+from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.journals import journal_path
-from nonsuch.cli.logs import Logger, fact_logger
+from nonsuch.cli.logs import fact_logger
+from nonsuch.cli.metrics import serve_metrics
 from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
@@ -35,6 +36,7 @@ from nonsuch.networks.pool.records import decode_record, encode_record
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.networks.pool.wire import PoolWire
+from nonsuch.web.descriptions import POOL
 
 __all__ = ["pool"]
 
@@ -107,16 +109,7 @@ def pool(
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, help="Jobs that run or wait at once.")
     ] = _DEFAULTS.jobs_max,
-    metrics: Annotated[
-        int | None,
-        typer.Option(
-            "--metrics",
-            metavar="PORT",
-            min=0,
-            max=PORT_MAX,
-            help="Serve Prometheus metrics on this port.",
-        ),
-    ] = None,
+    metrics: options.Metrics = None,
     verbose: options.Verbose = False,
     json: options.JsonLines = False,
 ) -> int:
@@ -148,8 +141,12 @@ def pool(
     core = Pool(settings, random.Random(secrets.randbits(64)))
     path = journal_path(journal, "pool", port)
     kept = None if path is None else Journal(path, encode_record, decode_record)
-    display = _Display(core, log, Place(host, metrics) if metrics is not None else None)
     log(facts.PoolStarting(str(path or "off")))
+    beside = Beside(
+        lambda node: tell_addresses(node, log),
+        serve_metrics(host, metrics, POOL, lambda _node, now: core.statistics(now), log),
+        lambda _node: _show(core),
+    )
     run(
         lambda: Node(
             core,
@@ -157,9 +154,9 @@ def pool(
             journal=kept,
             threads=AUDIT_THREADS,
             observe=log,
-            ready=display.ready,
+            ready=beside.ready,
         ),
-        display.beside,
+        beside.run,
     )
     log(Stopped())
     return 0
@@ -177,35 +174,13 @@ def _liteminer_wire() -> LiteMinerPoolWire:
     return LiteMinerPoolWire(secrets.token_hex(SESSION_BYTES))
 
 
-class _Display:
-    """What a person sees of a running pool, and what runs beside it."""
-
-    def __init__(self, core: Pool, log: Logger, metrics: Place | None) -> None:
-        self._core = core
-        self._log = log
-        self._metrics = metrics
-
-    def ready(self, node: Node) -> None:
-        """Miners and clients can come."""
-        tell_addresses(node, self._log)
-
-    async def beside(self) -> None:
-        """Metrics, and a line of numbers on a terminal, until the pool stops."""
-        from nonsuch.web.metrics import MetricsServer  # It brings an HTTP server along.
-
-        clock = asyncio.get_running_loop().time
-        server = None
-        if self._metrics is not None:
-            server = MetricsServer(*self._metrics, lambda: self._core.statistics(clock()))
-            self._log(MetricsServed(f"http://{self._metrics.host}:{server.port}/metrics"))
-        try:
-            with live_line() as show:
-                while True:
-                    show(_line(self._core.statistics(clock())))
-                    await asyncio.sleep(LINE_SECONDS)
-        finally:
-            if server is not None:
-                await server.close()
+async def _show(core: Pool) -> None:
+    """A line of numbers on a terminal."""
+    clock = asyncio.get_running_loop().time
+    with live_line() as show:
+        while True:
+            show(_line(core.statistics(clock())))
+            await asyncio.sleep(LINE_SECONDS)
 
 
 def _line(now: PoolStatistics) -> str:

@@ -34,6 +34,7 @@ from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.journals import journal_path
 from nonsuch.cli.ledgers import LedgerOwner, LedgerUnusable
 from nonsuch.cli.logs import Logger, fact_logger
+from nonsuch.cli.metrics import serve_metrics
 from nonsuch.cli.terminal import output, printable
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
@@ -48,6 +49,8 @@ from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.records import decode_record, encode_record
 from nonsuch.networks.race.settings import KeeperSettings, RaceSettings
 from nonsuch.networks.race.wire import KeeperWire, TextWire
+from nonsuch.web.descriptions import KEEPER as KEEPER_METRICS
+from nonsuch.web.descriptions import RACE
 
 __all__ = ["KEEPER_PORT", "RACE_PORT", "keeper", "node"]
 
@@ -128,6 +131,7 @@ def node(
     token_file: options.TokenFile = None,
     tls: options.Tls = False,
     tls_ca: options.TlsAuthority = None,
+    metrics: options.Metrics = None,
     json: options.JsonLines = False,
 ) -> int:
     """Run one node of the race.
@@ -158,7 +162,10 @@ def node(
     kept = None if path is None else Journal(path, encode_record, decode_record)
     log = fact_logger(json=True) if json else _Lines(name)
     owner = None if keeper is not None else LedgerOwner(ledger, log)
-    jobs: list[Job] = [lambda node: tell_time(node, Clock)]
+    jobs: list[Job] = [
+        lambda node: tell_time(node, Clock),
+        serve_metrics(host, metrics, RACE, _statistics, log),
+    ]
     if owner is not None:
         jobs.append(owner.beside)
     if keep is not None:
@@ -198,6 +205,7 @@ def keeper(
     tls_cert: options.TlsCertificate = None,
     tls_key: options.TlsKey = None,
     insecure: options.Insecure = False,
+    metrics: options.Metrics = None,
     json: options.JsonLines = False,
 ) -> int:
     """Keep a ledger for nodes of other machines: `nonsuch race node --keeper HOST:PORT`."""
@@ -207,10 +215,19 @@ def keeper(
     log = fact_logger(json=json)
     tls = server_tls(tls_cert, tls_key)
     listener = Listener(host, port, _keeper_wire, tls, write_bytes_max=WRITE_BYTES_MAX)
-    kept = _Kept(settings, ledger, listener, log)
+    serve = serve_metrics(host, metrics, KEEPER_METRICS, _statistics, log)
+    kept = _Kept(settings, ledger, listener, log, serve)
     run(kept.make, kept.serve)
     log(Stopped())
     return 0
+
+
+def _statistics(node: Node, now: float) -> object:
+    core = node.core
+    if isinstance(core, RaceNode):
+        return core.statistics(now)
+    assert isinstance(core, Keeper)
+    return core.statistics()
 
 
 def _keeper_wire() -> KeeperWire:
@@ -221,13 +238,13 @@ class _Kept:
     """A keeper and its ledger."""
 
     def __init__(
-        self, settings: KeeperSettings, ledger: str, listener: Listener, log: Logger
+        self, settings: KeeperSettings, ledger: str, listener: Listener, log: Logger, *jobs: Job
     ) -> None:
         self._core = Keeper(settings)
         self._owner = LedgerOwner(ledger, log)
         self._listener = listener
         self._log = log
-        self._beside = Beside(lambda node: tell_addresses(node, log), self._owner.beside)
+        self._beside = Beside(lambda node: tell_addresses(node, log), self._owner.beside, *jobs)
         self.serve = self._beside.run
 
     def make(self) -> Node:

@@ -20,6 +20,7 @@ __all__ = [
     "format_count",
     "format_duration",
     "format_rate",
+    "is_shown_live",
     "job_progress",
     "live_line",
     "output",
@@ -84,15 +85,20 @@ def search_progress(expected: int | None) -> Iterator[Callable[[Progress], None]
 @contextmanager
 def live_line() -> Iterator[Callable[[str], None]]:
     """A function that shows one line on standard error, in the place of the last; on a terminal."""
-    if not errors.is_terminal or not _is_in_foreground():
+    if not is_shown_live():
         yield lambda _text: None
         return
     with errors.status("starting") as status:
         yield status.update
 
 
-def _is_in_foreground() -> bool:
-    """A command that a shell runs behind another one should not draw over it."""
+def is_shown_live() -> bool:
+    """Whether somebody sees what is drawn again and again on standard error.
+
+    A command that a shell runs behind another one should not draw over it.
+    """
+    if not errors.is_terminal:
+        return False
     try:
         return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):
