@@ -10,11 +10,13 @@ import sys
 import pytest
 
 from nonsuch.networks.race.desk import Desk
+from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import Entry, Ledger
 from nonsuch.networks.race.messages import Enter
 from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.races import Races
 from nonsuch.scenarios.race import Broken, play
+from nonsuch.scenarios.race_cheats import CHEATS
 
 SEEDS = 200
 CHUNK = 25
@@ -34,6 +36,7 @@ def test_the_seeds_are_about_everything() -> None:
     assert {story.network for story in stories} == {"perfect", "lan", "hostile"}
     assert {story.keeper for story in stories} == {True, False}
     assert {story.replaced for story in stories} == {True, False}
+    assert {kind for story in stories for kind in story.cheats} == set(CHEATS)
     assert sum(story.arrivals for story in stories) > 2000
     assert sum(story.wins for story in stories) > 500
     assert sum(story.stopped for story in stories) > 500
@@ -108,6 +111,11 @@ def test_a_claim_that_is_not_sent_again_is_found(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Races, "reached", forgetful)
     monkeypatch.setattr(RaceNode, "_check", lambda _: None)
     assert "races that do not end" in _first_failure()
+
+
+def test_a_keeper_that_believes_everybody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeper, "_verify", lambda *_: None)
+    assert "a wrong entry" in _first_failure() or "no entry" in _first_failure()
 
 
 def test_a_race_that_nobody_watches_costs_time_and_nothing_else(

@@ -1,10 +1,10 @@
 """Three nodes that race for the same texts, through half a minute of everything that can go wrong.
 
 A seed draws the network, the machines and their clocks, whether the ledger is a file that the nodes
-share or behind a keeper, what is in it already, clients and a plan of misfortunes. Clients send a
-few texts again and again, to each node in another order, in pieces. Nodes and the keeper crash,
-freeze, are cut off and slow; in some seeds somebody deletes the ledger. Then all is mended, and
-what must hold is checked:
+share or behind a keeper, with some liars among its nodes, what is in it already, clients and a plan
+of misfortunes. Clients send a few texts again and again, to each node in another order, in pieces.
+Nodes and the keeper crash, freeze, are cut off and slow; in some seeds somebody deletes the ledger.
+Then all is mended, and what must hold is checked:
 
 * nothing that was accepted is lost: every arrival was raced for;
 * every race has exactly one entry: the ledger has a text as often as the node where it arrived most
@@ -12,6 +12,7 @@ what must hold is checked:
 * every entry is right: the first nonce, its hash, and all keys in their order;
 * what people were told is in the ledger is there, they were told once, and nobody loses to
   himself;
+* no honest node was taken for a liar;
 * every core's own `_check` held after every event (the world sees to that).
 
 The file is a list here, and whoever has it open serves it as its owner does live: one after the
@@ -21,7 +22,6 @@ other, in a drawn time, and dead with its process.
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -62,6 +62,7 @@ from nonsuch.node import (
     Tick,
 )
 from nonsuch.scenarios.broken import TRACE_LINES, Broken
+from nonsuch.scenarios.race_cheats import CHEATS, Cheat, solved
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import World
 
@@ -91,6 +92,9 @@ FILE_SECONDS_MAX = 0.05
 PIECE_SECONDS_MAX = 0.15
 """Between two pieces of a text: less than any pause that ends it."""
 
+BLAMELESS = ("no hello",)
+"""Why an honest node may be let go: it was frozen, or the network was."""
+
 NODES = ("Node1", "Node2", "Node3")
 NETWORKS: dict[str, Conditions] = {"perfect": PERFECT, "lan": LAN, "hostile": HOSTILE}
 TEXTS = (
@@ -110,6 +114,7 @@ class Story(NamedTuple):
     seed: int
     network: str
     keeper: bool
+    cheats: tuple[str, ...]
     replaced: bool
     arrivals: int
     wins: int
@@ -227,6 +232,8 @@ class _Play:
         plan = self._plan = random.Random(f"race {seed}")
         self._network = plan.choice(list(NETWORKS))
         self._keeper = plan.random() < 0.5
+        cheats = plan.sample(CHEATS, plan.choice([0, 0, 1, 2]))
+        self._cheats = tuple(cheats) if self._keeper else ()
         self._replaced = plan.random() < 0.2
         self._texts = plan.sample(TEXTS, plan.randint(1, 4))
         self._clients: dict[str, tuple[str, str]] = {}
@@ -239,6 +246,9 @@ class _Play:
             self._add(KEEPER, lambda: Keeper(settings), has_file=True)
         for name in NODES:
             self._add(name, functools.partial(self._node, name), has_file=not self._keeper)
+
+        for kind in self._cheats:
+            self.world.add(kind, functools.partial(self._cheat, kind), dials=KEEPER)
 
     def run(self) -> Story:
         """Trouble, then peace, then the reckoning."""
@@ -263,6 +273,7 @@ class _Play:
             self._seed,
             self._network,
             self._keeper,
+            self._cheats,
             self._replaced,
             sum(self._arrivals().values()),
             len(self.entries),
@@ -300,6 +311,10 @@ class _Play:
         )
         lots = random.Random(self.world.lots.getrandbits(64))
         return RaceNode(settings, lots, ORIGIN_SECONDS)
+
+    def _cheat(self, kind: str) -> Cheat:
+        lots = random.Random(self.world.lots.getrandbits(64))
+        return Cheat(kind, self._texts, DIFFICULTY, lots)
 
     def _customer(self, number: int, begins: float) -> None:
         """Somebody feeds a text to the nodes, as `tee` does, or to some, or late."""
@@ -437,6 +452,14 @@ class _Play:
         for text in sorted(texts):
             self._judge_text(text, [arrivals[name, text] for name in NODES])
         self._judge_told()
+        for told in self.world.facts:
+            fact = told.fact
+            if (
+                isinstance(fact, facts.PeerDropped)
+                and fact.address in NODES
+                and not fact.reason.startswith(BLAMELESS)
+            ):
+                raise self._broken(f"{fact.address} is honest, and was dropped: {fact.reason}")
 
     def _judge_told(self) -> None:
         """What people were told is in the ledger, and they were told once."""
@@ -473,8 +496,7 @@ class _Play:
     def _judge_entry(self, entry: dict[str, object]) -> None:
         text = entry["transaction_data"]
         assert isinstance(text, str)
-        nonce, digest = _solved(text)
-        if (entry["nonce"], entry["hash"]) != (nonce, digest):
+        if (entry["nonce"], entry["hash"]) != solved(text, "00" * DIFFICULTY):
             raise self._broken(f"a wrong entry: {entry}")
         if tuple(entry) != Entry.__struct_fields__ or entry["node"] not in NODES:
             raise self._broken(f"no entry: {entry}")
@@ -485,17 +507,6 @@ class _Play:
             f"{what}\n(network {self._network}, keeper {self._keeper})\n{story}\n"
             f"again with: nonsuch simulate --network race --first {self._seed} --seeds 1"
         )
-
-
-@functools.cache
-def _solved(text: str) -> tuple[int, str]:
-    """The first nonce and its hash, found apart from everything else here."""
-    nonce = 0
-    while True:
-        digest = hashlib.sha256(f"{text}{nonce}".encode()).hexdigest()
-        if digest.startswith("00" * DIFFICULTY):
-            return nonce, digest
-        nonce += 1
 
 
 def _old_entry(text: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from nonsuch.errors import RemoteProtocolError
-from nonsuch.networks.race import facts, keeper, messages, races
+from nonsuch.networks.race import facts, messages, races
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.networks.race.link import KEEPER, WELCOME_SECONDS
@@ -23,6 +23,7 @@ from nonsuch.node import (
     Erred,
     Finish,
     Received,
+    Stopping,
 )
 from tests.networks.race.track import Machine, Track, node
 
@@ -310,13 +311,51 @@ def test_who_enters_more_races_than_a_node_can_run_pays_for_it() -> None:
     assert away.keeper.desk.watches == 0
 
 
-def test_who_asks_without_end_is_let_go() -> None:
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (messages.Join(0), "it joins again and again"),
+        (messages.Enter(0, "", 0, 1, T), "it asks again for what it will be told"),
+        (_claim(), "it asks again for what it will be told"),
+    ],
+)
+def test_who_asks_without_end_is_let_go_and_nobody_waits_for_it(
+    question: messages.Question, reason: str
+) -> None:
     away = Away()
+    away.track.serves = False
     stranger(away, HELLO)
-    for _ in range(int(keeper.QUESTIONS_BURST) + 10):
-        away.keeper.happens(Received(1, messages.Join(0)))
-        away.track.settle()
-    assert away.keeper.closed[1] == "it asks too much"
+    for _ in range(11):
+        away.keeper.happens(Received(1, question))
+    assert away.keeper.closed[1] == reason
+    assert list(away.keeper.asked) == [
+        messages.Asked(1, question),
+        messages.Asked(1, messages.Leave()),
+    ]
+
+
+def test_a_node_that_is_fast_does_not_ask_too_much() -> None:
+    away = Away()
+    first, _, _ = three(away)
+    for number in range(300):
+        first.is_fed(f"text {number}")
+        away.settle()
+        first.finds()
+        away.settle()
+    assert first.statistics.won == 300
+    assert _statistics(away).errors == 0
+
+
+def test_a_node_that_is_stopped_leaves() -> None:
+    away = Away()
+    first, _, _ = three(away)
+    first.is_fed(T)
+    away.settle()
+    assert away.keeper.desk.watches == 1
+    first.happens(Stopping())
+    away.settle()
+    assert away.keeper.desk.watches == 0
+    assert away.keeper.told(facts.NodeLeft) == [facts.NodeLeft("Node1", "it left", 2)]
 
 
 def test_garbage_costs_the_connection() -> None:

@@ -449,6 +449,8 @@ def test_a_text_that_is_done_leaves_a_count_on_disk_and_no_text() -> None:
 def test_a_journal_of_another_node_is_refused() -> None:
     with pytest.raises(LocalError, match="this journal is of Node2, and this node is called Node1"):
         Track().add("Node1", node(), LedgerKnown("Node2", "", 0, 0))
+    with pytest.raises(LocalError, match="does not say of which ledger"):
+        Track().add("Node1", node(), TextKept(0, bytes(32), 0, 1, T))
     with pytest.raises(LocalError, match="no record of a race"):
         Track().add("Node1", node(), "nonsense")
 

@@ -120,8 +120,10 @@ class Desk:
         return Served([entry], [won, *self.look(ledger)])
 
     def _replaced(self, seat: int, question: Enter | Claim, ledger: Ledger) -> Served:
-        """Nothing that this node has entered has its number any more."""
-        self._leave(seat)
+        """Nothing that this node has entered by then has its number any more."""
+        for text, number in list(self._seats.get(seat, ())):
+            if self._watches[text][seat, number].epoch <= question.epoch:
+                self._forget(seat, text, number)
         return _told(seat, Replaced(question.epoch, ledger.generation))
 
     # Who watches what.

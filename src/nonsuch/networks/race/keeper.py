@@ -8,6 +8,10 @@ not looked at.
     node ──Hello──▶ keeper        node ──Enter, Claim──▶ keeper ──Asked──▶ its file
     node ◀─Welcome─ keeper        node ◀──Won, Lost───── keeper ◀──Told─── its file
 
+What one node has at the file at once is bounded: so many races that are not decided, each entered
+once and claimed once, and one `Join`. So nobody can make the others wait for long, and a node that
+is fast is not one that asks too much.
+
 A node that goes is forgotten, with all that it has entered; its claims are decided all the same,
 and it hears of them when it sends them again.
 """
@@ -47,9 +51,6 @@ __all__ = ["Keeper"]
 FORGIVEN_SECONDS = 3600.0
 """After so long a spent error budget is whole again."""
 
-QUESTIONS_RATE, QUESTIONS_BURST = 200.0, 1000.0
-"""Questions a second that one node may ask. Each locks the file."""
-
 LOOK_AGAIN_SECONDS = 1.0
 """How often strangers are looked for who do not say who they are."""
 
@@ -70,9 +71,12 @@ class FalseClaim(RemoteError):
 
 
 class _Session:
-    """One connection. `role` is empty until it has said who it is; `races` are not decided."""
+    """One connection. `role` is empty until it has said who it is.
 
-    __slots__ = ("address", "errors", "name", "number", "questions", "races", "role", "since")
+    `races` are not decided, each with whether it was claimed; `joining` while a `Join` is open.
+    """
+
+    __slots__ = ("address", "errors", "joining", "name", "number", "races", "role", "since")
 
     def __init__(self, number: int, address: str, budget: int, now: float) -> None:
         self.number = number
@@ -80,9 +84,9 @@ class _Session:
         self.role = ""
         self.name = ""
         self.since = now
-        self.races: dict[tuple[bytes, int], None] = {}
+        self.joining = False
+        self.races: dict[tuple[bytes, int], bool] = {}
         self.errors = Budget(budget / FORGIVEN_SECONDS, budget)
-        self.questions = Budget(QUESTIONS_RATE, QUESTIONS_BURST)
 
 
 class Keeper:
@@ -193,7 +197,7 @@ class Keeper:
             return
         try:
             if session.role:
-                self._from_node(session, message, now)
+                self._from_node(session, message)
             elif isinstance(message, messages.Hello):
                 self._hello(session, message)
             else:
@@ -222,28 +226,24 @@ class Keeper:
             return f"the difficulty is {settings.difficulty} here, not {hello.difficulty}"
         return "" if hello.name else "a node has a name"
 
-    def _from_node(self, session: _Session, message: object, now: float) -> None:
+    def _from_node(self, session: _Session, message: object) -> None:
         if not isinstance(message, messages.Question):
             raise RemoteProtocolError(f"{type(message).__name__} from a node")
-        if not session.questions.spend(now):
-            raise TooManyQuestions("it asks too much")
         match message:
             case messages.Claim(number=number, entry=entry):
                 self._verify(session, entry)
-                self._open(session, entry.transaction_data, number)
+                _open(session, entry.transaction_data, number, claimed=True)
             case messages.Enter(number=number, text=text):
-                self._open(session, text, number)
-            case messages.Leave():
-                session.races.clear()
+                _open(session, text, number, claimed=False)
+            case messages.Join():
+                if session.joining:
+                    raise TooManyQuestions("it joins again and again")
+                session.joining = True
             case _:
-                pass
+                self._effects.append(Close(session.number, "it left"))
+                self._left(session, "it left")
+                return
         self._send(LOCAL, messages.Asked(session.number, message))
-
-    def _open(self, session: _Session, text: str, number: int) -> None:
-        session.races[key_of(text), number] = None
-        if len(session.races) > messages.RACES_MAX:
-            session.races.popitem()
-            raise TooManyQuestions(f"more than {messages.RACES_MAX} races at once")
 
     def _verify(self, session: _Session, entry: Entry) -> None:
         """Whether a claim could be true. Raises `FalseClaim` where it is not."""
@@ -282,8 +282,8 @@ class Keeper:
                 session.races.pop((key, number), None)
             case messages.Replaced():
                 session.races.clear()
-            case _:
-                pass
+            case messages.Joined():
+                session.joining = False
         self._send(session.number, answer)
 
     # What is seen from outside.
@@ -306,6 +306,17 @@ class Keeper:
             assert len(session.races) <= messages.RACES_MAX
             assert session.role == "node" or not session.races
         assert self._look_at is not None or not self._sessions, "nobody looks for strangers"
+
+
+def _open(session: _Session, text: str, number: int, *, claimed: bool) -> None:
+    """One more race that is not decided. Raises `TooManyQuestions`."""
+    race_of = key_of(text), number
+    before = session.races.get(race_of)
+    if before is not None and (before or not claimed):
+        raise TooManyQuestions("it asks again for what it will be told")
+    if before is None and len(session.races) >= messages.RACES_MAX:
+        raise TooManyQuestions(f"more than {messages.RACES_MAX} races at once")
+    session.races[race_of] = claimed
 
 
 def _bytes(text: str) -> bytes:

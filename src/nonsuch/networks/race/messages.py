@@ -179,7 +179,7 @@ class Claim(_Message, frozen=True, tag="claim"):
 
 
 class Leave(_Message, frozen=True, tag="leave"):
-    """I do not want to hear any more about what I have entered."""
+    """I do not want to hear any more about what I have entered: my last word."""
 
 
 # Ledger → node. `key` is the SHA-256 of the text, which may be long.

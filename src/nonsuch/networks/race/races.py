@@ -50,11 +50,14 @@ __all__ = ["CLAIMS_MAX", "SEARCHES_MAX", "TEXTS_MAX", "Races"]
 SEARCHES_MAX = 3
 """Searches at once: one below what a driver runs, since one that was cancelled takes a moment."""
 
-CLAIMS_MAX = RACES_MAX // 2
+CLAIMS_MAX = 6
 """Claims under way at once: with the longest texts, half of what a driver keeps unsent."""
 
-ENTERED_MAX = RACES_MAX - CLAIMS_MAX
-"""Races that the ledger watches for this node. One that it does not watch is claimed in the end."""
+ENTERED_MAX = RACES_MAX - 2 * CLAIMS_MAX
+"""Races that the ledger watches for this node. One that it does not watch is claimed in the end.
+
+Twice, because a claim may meet the word on its way that it comes too late; it is open there still.
+"""
 
 TEXTS_MAX = 100_000
 """Texts whose races are counted."""
@@ -162,13 +165,18 @@ class Races:
         if self._known is not None:
             ours, theirs = self._state.settings.name, self._known.node
             if ours != theirs:
-                raise LocalError(f"this journal is of {theirs}, and this node is called {ours}")
+                raise LocalError(
+                    f"this journal is of {theirs}, and this node is called {ours}: give each node"
+                    " a journal of its own"
+                )
             self._epoch = self._known.epoch
         for record in kept:
             if isinstance(record, TextKept):
                 self._restore(record)
             elif not isinstance(record, LedgerKnown):
                 raise LocalError(f"{type(record).__name__} is no record of a race")
+        if self._texts and self._known is None:
+            raise LocalError("this journal has races, and does not say of which ledger")
         self._forget()
         if kept:
             self._state.emit(facts.Restored(self.waiting, self.texts))
