@@ -17,6 +17,7 @@ import pytest
 
 from nonsuch.errors import LocalError
 from nonsuch.node import (
+    LOCAL,
     Advanced,
     Cancel,
     Close,
@@ -1264,6 +1265,22 @@ def test_a_history_does_not_depend_on_the_order_of_hash_tables() -> None:
         run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
         hashes.append(run.stdout)
     assert hashes == [f"{eventful(9).trace_hash}\n"] * 3
+
+
+def test_what_a_core_says_to_its_own_user_is_heard_behind_the_disk() -> None:
+    world = World(1, PERFECT)
+    heard: list[tuple[object, tuple[object, ...]]] = []
+
+    def local(message: object) -> None:
+        heard.append((message, world.records("a")))
+
+    world.add("a", Puppet, local=local)
+    world.add("b", Puppet)
+    for name in ("a", "b"):
+        world.run(until=world.seconds + 1)
+        order(world, name, Persist("s", "kept"), Send(LOCAL, "done"))
+    world.run(until=world.seconds + 1)
+    assert heard == [("done", ("kept",))]
 
 
 def test_the_trace_is_for_people_too() -> None:
