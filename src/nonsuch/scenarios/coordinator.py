@@ -1,8 +1,9 @@
 """A coordinator, its agents and some that do harm, through everything that can go wrong.
 
 A seed draws the network, how many agents there are, their machines and clocks, some cheats and a
-plan of misfortunes: the coordinator crashes and comes back with its disk, agents crash, processes
-freeze, machines are slow, cables are pulled. Then all is mended, and what must hold is checked:
+plan of misfortunes: the coordinator crashes, often with an answer in its hands, and comes back with
+its disk; agents crash, processes freeze, machines are slow, cables are pulled. Then all is mended,
+and what must hold is checked:
 
 * everybody finds back, and the chain grows;
 * it is a chain: by `hashlib` and the bytes on the disk alone, from its first block to the last;
@@ -32,7 +33,7 @@ from nonsuch.networks.coordinator.settings import (
 from nonsuch.scenarios.broken import TRACE_LINES, Broken
 from nonsuch.scenarios.coordinator_cheats import CHEATS, HONEST_WORK, Cheat
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
-from nonsuch.sim.world import World
+from nonsuch.sim.world import Told, World
 from nonsuch.work.target import Target
 
 __all__ = ["Broken", "Story", "check_chain", "play"]
@@ -65,6 +66,12 @@ AGENTS = (2, 2, 3, 3, 4, 5, 6)
 """How many there are: mostly few, for each takes its time to simulate."""
 
 NETWORKS: dict[str, Conditions] = {"perfect": PERFECT, "lan": LAN, "hostile": HOSTILE}
+
+SYNC_SECONDS = (0.004, 1.0)
+"""What a commit takes: on a slow disk, many a crash comes between a decision and its record."""
+
+AMBUSH_SECONDS_MAX = 1.0
+"""How long behind an answer the coordinator crashes: before, while or after it is written."""
 
 RETARGETS: tuple[RetargetName, ...] = ("none", "none", "bitcoin", "aserti")
 
@@ -126,7 +133,13 @@ class _Play:
         self._seed = seed
         plan = self._plan = random.Random(f"coordinator {seed}")
         self._network = plan.choice(list(NETWORKS))
-        self._world = World(seed, NETWORKS[self._network], trace_lines=TRACE_LINES)
+        self._world = World(
+            seed,
+            NETWORKS[self._network],
+            sync_seconds_mean=plan.choice(SYNC_SECONDS),
+            observe=self._hear,
+            trace_lines=TRACE_LINES,
+        )
         self._cheats = tuple(plan.sample(CHEATS, plan.choice([0, 0, 1, 1, 2, 3])))
         self._agents = [f"agent-{number}" for number in range(plan.choice(AGENTS))]
         self._settings = CoordinatorSettings(
@@ -138,6 +151,7 @@ class _Play:
             period_blocks=PERIOD_BLOCKS,
             half_life_seconds=HALF_LIFE_SECONDS,
         )
+        self._ambush: Callable[[], object] | None = None
         self._people()
 
     def _people(self) -> None:
@@ -216,7 +230,25 @@ class _Play:
             if victim != COORDINATOR:
                 world.set_hash_rate(victim, HASH_RATE / 20)
 
-        return plan.choice([crash, freeze, part, slow])
+        def ambush() -> None:
+            self._ambush = functools.partial(self._fall, seconds)
+
+        return plan.choice([crash, freeze, part, slow, ambush])
+
+    def _hear(self, told: Told) -> None:
+        """An answer is on its way: the moment for an ambush."""
+        if isinstance(told.fact, facts.Solved) and self._ambush is not None:
+            delay = self._world.lots.uniform(0, AMBUSH_SECONDS_MAX)
+            self._world.at(self._world.seconds + delay, self._ambush)
+            self._ambush = None
+
+    def _fall(self, seconds: float) -> None:
+        """The coordinator crashes, and is back after a while."""
+        world = self._world
+        if world.seconds > TROUBLE_SECONDS:
+            return
+        world.crash(COORDINATOR)
+        world.at(world.seconds + seconds, lambda: self._restart(COORDINATOR))
 
     def _restart(self, name: str) -> None:
         if not self._world.is_up(name):
@@ -224,6 +256,7 @@ class _Play:
 
     def _mend(self) -> None:
         world = self._world
+        self._ambush = None
         world.heal()
         for kind in self._cheats:
             world.crash(kind)
