@@ -141,7 +141,7 @@ class Feed:
         self._clients: dict[Client, None] = {}
         self._clients_max = clients_max
         self._number = 0
-        self._reset: bytes | None = None
+        self._whole: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
         self._heart: asyncio.TimerHandle | None = None
@@ -175,10 +175,11 @@ class Feed:
         """Show another picture: everybody gets the whole of it."""
         self.picture = picture
         picture.take()
-        self._reset = None
+        self._whole = None
         self._number += 1
+        message = _event(self.whole())
         for client in list(self._clients):
-            client.reset(self._reset_message())
+            client.reset(message)
 
     # Out.
 
@@ -190,7 +191,7 @@ class Feed:
             raise TooManyClients(f"this dashboard has its {self._clients_max} clients; try later")
         client = Client(dropped)
         self._clients[client] = None
-        client.put(self._reset_message())
+        client.put(_event(self.whole()))
         if self._heart is None:
             self._beat_later(asyncio.get_running_loop())
         return client
@@ -210,7 +211,7 @@ class Feed:
             self.leave(client)
 
     def _changed(self) -> None:
-        self._reset = None
+        self._whole = None
         if self._timer is None and not self._over:
             loop = asyncio.get_running_loop()
             when = max(loop.time(), self._flushed_at + PATCH_SECONDS)
@@ -222,10 +223,10 @@ class Feed:
         changes = self.picture.take()
         if changes.set or changes.drop:
             self._number += 1
-            self._reset = None
+            self._whole = None
             if self._clients:
                 message = _Message(self._number, self.at, set=changes.set, drop=changes.drop)
-                self._send(_event(message))
+                self._send(_event(msgspec.json.encode(message)))
 
     def _send(self, message: bytes) -> None:
         for client in list(self._clients):
@@ -234,12 +235,12 @@ class Feed:
                 self.dropped += 1
                 self.leave(client)
 
-    def _reset_message(self) -> bytes:
-        """The whole picture, encoded once for all who come before it changes."""
-        if self._reset is None:
+    def whole(self) -> bytes:
+        """The message that everybody gets first, as JSON: encoded once while nothing changes."""
+        if self._whole is None:
             message = _Message(self._number, self.at, reset=True, set=self.picture.whole())
-            self._reset = _event(message)
-        return self._reset
+            self._whole = msgspec.json.encode(message)
+        return self._whole
 
     def _beat_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._heart = loop.call_later(HEARTBEAT_SECONDS, self._beat, loop)
@@ -253,6 +254,6 @@ class Feed:
             self._beat_later(loop)
 
 
-def _event(message: _Message) -> bytes:
+def _event(data: bytes) -> bytes:
     """A server-sent event; JSON has no line ends outside of strings, nor raw ones within."""
-    return b"data: " + msgspec.json.encode(message) + b"\n\n"
+    return b"data: " + data + b"\n\n"

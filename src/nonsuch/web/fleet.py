@@ -6,6 +6,7 @@ others. What it does for people is here as a protocol; the page's buttons call n
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -178,6 +179,9 @@ class Fleet(Protocol):
     async def record(self, *, on: bool) -> str:
         """Begin or end a recording."""
 
+    def recording(self) -> Path | None:
+        """The file of the present recording, or of the last."""
+
     async def replay(self, at: float | None, paused: bool | None, speed: float | None) -> str:
         """Move the clock of a replay."""
 
@@ -246,6 +250,10 @@ class Bystander:
     async def record(self, *, on: bool) -> str:
         """See `Fleet`."""
         raise self._unsupported("to record")
+
+    def recording(self) -> Path | None:
+        """See `Fleet`."""
+        return None
 
     async def replay(self, at: float | None, paused: bool | None, speed: float | None) -> str:
         """See `Fleet`."""

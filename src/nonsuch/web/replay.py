@@ -10,6 +10,7 @@ apart. Folding is done in slices, so that whoever watches is served meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import pickle
 from bisect import bisect_right
@@ -98,10 +99,8 @@ class Replay(Bystander):
                 async with self._seeking:
                     await self._play()
             seconds = self._seconds_left()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), seconds)
-            except TimeoutError:
-                pass
 
     async def _play(self) -> None:
         """Fold what its time has come for; at the end, stand."""
