@@ -44,6 +44,9 @@ class Fact(TypedDict, total=False):
     best: bool
     tip: str
     blocks: int
+    process: str
+    agent: str
+    rule: str
 
 
 class Process:

@@ -25,6 +25,7 @@ from nonsuch.cli import (
     peer,
     pool,
     race,
+    raceledger,
     simulate,
     solve,
     status,
@@ -60,9 +61,11 @@ app.command("cancel")(status.cancel)
 app.command("gossip")(gossip.gossip)
 app.command("peer")(peer.peer)
 app.command("ask")(peer.ask)
-race_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+race_app = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None)
+race_app.callback()(race.race)
 race_app.command("node")(race.node)
 race_app.command("keeper")(race.keeper)
+race_app.command("ledger")(raceledger.ledger)
 app.add_typer(race_app, name="race")
 app.command("coordinator")(coordinator.coordinator)
 app.command("agent")(coordinator.agent)

@@ -36,6 +36,8 @@ from nonsuch.cli.ledgers import LedgerOwner, LedgerUnusable
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.metrics import serve_metrics
 from nonsuch.cli.terminal import output, printable
+from nonsuch.cli.together import run_together
+from nonsuch.live.children import Child
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
@@ -52,7 +54,7 @@ from nonsuch.networks.race.wire import KeeperWire, TextWire
 from nonsuch.web.descriptions import KEEPER as KEEPER_METRICS
 from nonsuch.web.descriptions import RACE
 
-__all__ = ["KEEPER_PORT", "RACE_PORT", "keeper", "node"]
+__all__ = ["KEEPER_PORT", "RACE_PORT", "keeper", "node", "race"]
 
 RACE_PORT = 5000
 """Where the first node listens: the exercise's own number. The others follow."""
@@ -61,6 +63,9 @@ KEEPER_PORT = 5010
 
 WRITE_BYTES_MAX = 2**21
 """What one client or node may leave unread: more than all answers that may be under way."""
+
+NODES_MAX = 16
+"""Each is a process."""
 
 DIGEST_DIGITS = 12
 
@@ -86,6 +91,49 @@ Threads = Annotated[
     int, typer.Option("--threads", "-t", metavar="N", help="Threads that each node searches with.")
 ]
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")]
+
+
+def race(
+    context: typer.Context,
+    ledger: LedgerName = "ledger.json",
+    nodes: Annotated[
+        int, typer.Option("--nodes", metavar="N", min=1, max=NODES_MAX, help="How many race.")
+    ] = 3,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=1,
+            max=PORT_MAX - NODES_MAX,
+            help="The first node's port; the others follow.",
+        ),
+    ] = RACE_PORT,
+    difficulty: Difficulty = _NODE.difficulty,
+    finish: Finish = False,
+    threads: Threads = 1,
+    host: Host = "127.0.0.1",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let clients of other machines in.")
+    ] = False,
+    json: options.JsonLines = False,
+) -> int:
+    """Start the nodes of a race, each a process of its own: Node1, Node2, Node3.
+
+    Send a transaction to all of them, and one writes it into the ledger. Ctrl-C stops them.
+    """
+    if context.invoked_subcommand is not None:
+        return 0
+    check_threads(threads)
+    RaceSettings(difficulty=difficulty)
+    shared = ["--ledger", ledger, "--difficulty", str(difficulty), "--threads", str(threads)]
+    shared += ["--host", host, *(["--finish"] if finish else []), *(["--json"] if json else [])]
+    shared += ["--insecure"] if insecure else []
+    children = [
+        Child(f"Node{number}", ("race", "node", f"Node{number}", str(port + number - 1), *shared))
+        for number in range(1, nodes + 1)
+    ]
+    return run_together(children, json=json)
 
 
 def node(

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from nonsuch.live.children import end_with_parent
 from nonsuch.live.driver import Node
 
-__all__ = ["run"]
+__all__ = ["run", "run_until_signal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,9 +29,25 @@ def run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None =
     return asyncio.run(_run(make, beside))
 
 
+def run_until_signal(work: Callable[[], Awaitable[None]]) -> int:
+    """Run something that is no node, until it ends, or a signal cancels it.
+
+    Returns the signal, or 0. Raises what `work` raises.
+    """
+    end_with_parent()
+    return asyncio.run(_run_until_signal(work))
+
+
+async def _run_until_signal(work: Callable[[], Awaitable[None]]) -> int:
+    task = asyncio.ensure_future(work())
+    with _stopped_by_signals(task.cancel) as received, contextlib.suppress(asyncio.CancelledError):
+        await task
+    return received[0] if received else 0
+
+
 async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None) -> int:
     node = make()
-    with _stopped_by_signals(node) as received:
+    with _stopped_by_signals(node.stop) as received:
         main = asyncio.ensure_future(node.run())
         tasks = [main] if beside is None else [main, asyncio.ensure_future(beside())]
         try:
@@ -49,7 +65,7 @@ async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] |
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(node: Node) -> Iterator[list[int]]:
+def _stopped_by_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
     """The signals that came."""
     received: list[int] = []
     loop = asyncio.get_running_loop()
@@ -58,13 +74,13 @@ def _stopped_by_signals(node: Node) -> Iterator[list[int]]:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
 
-    def stop(number: int) -> None:
+    def hear(number: int) -> None:
         received.append(number)
         restore()
-        node.stop()
+        stop()
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, hear, number)
     try:
         yield received
     finally:
