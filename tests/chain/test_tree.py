@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterable
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -471,6 +472,35 @@ def test_a_branch_of_ten_thousand_is_evicted_at_once() -> None:
     tree.check()
     assert names(entry.block for entry in tree.leaves()) == "best10001 new1"
     assert len(tree) == 10_002
+
+
+def test_whoever_wants_to_know_is_told_what_was_evicted() -> None:
+    told: list[Entry[Toy]] = []
+    tree: Tree = BlockTree(ROOT, validate, siblings_max=2, forget=told.append)
+    rivals = [*chain("best", 4), *chain("side", 3)]
+    for block in [*rivals, *chain("new", 1)]:
+        tree.connect(block)
+    assert names(entry.block for entry in told) == "side1 side2 side3"
+    assert not any(entry.block.id in tree for entry in told)
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 30))
+def test_what_is_restored_in_the_same_order_is_the_same_tree(lots: Random, count: int) -> None:
+    tree = tree_of(*chain("genesis", 1), siblings_max=2)
+    kept: list[tuple[Toy, bool]] = []
+    for number in range(count):
+        after = lots.choice([entry.block.id for entry in tree])
+        block = Toy(f"{number}".encode(), after, lots.randint(1, 2))
+        kept.append((block, lots.random() < 0.5))
+        tree.connect(block, prefer=kept[-1][1])
+    again = tree_of(*chain("genesis", 1), siblings_max=2)
+    for block, prefer in kept:
+        parent = again.entry(block.parent)
+        assert parent is not None
+        again.restore(block, parent, prefer=prefer)
+    again.check()
+    assert best_of(again) == best_of(tree)
+    assert [entry.block for entry in again] == [entry.block for entry in tree]
 
 
 def test_a_parent_has_room_for_the_best_and_a_newcomer() -> None:

@@ -67,15 +67,28 @@ class Entry(Generic[B]):
     work of the block and of all its ancestors, `order` the number of blocks connected before it.
     """
 
-    __slots__ = ("block", "chainwork", "children", "height", "order", "parent")
+    __slots__ = ("_followers", "block", "chainwork", "height", "order", "parent")
 
     def __init__(self, block: B, parent: Entry[B] | None, order: int) -> None:
         self.block = block
         self.parent = parent
-        self.height: int = 0 if parent is None else parent.height + 1
+        height = 0 if parent is None else parent.height + 1
+        # While there is one branch these are equal, and then one object.
+        self.height: int = order if height == order else height
         self.chainwork: int = block.work if parent is None else parent.chainwork + block.work
         self.order = order
-        self.children: tuple[Entry[B], ...] = ()
+        # One alone, as nearly all have, needs no tuple.
+        self._followers: Entry[B] | tuple[Entry[B], ...] = ()
+
+    @property
+    def children(self) -> tuple[Entry[B], ...]:
+        """Those whose parent it is, the oldest first."""
+        followers = self._followers
+        return followers if isinstance(followers, tuple) else (followers,)
+
+    @children.setter
+    def children(self, entries: tuple[Entry[B], ...]) -> None:
+        self._followers = entries[0] if len(entries) == 1 else entries
 
     def __repr__(self) -> str:
         return f"Entry({self.block.id.hex()[:16]}, height={self.height})"
@@ -151,12 +164,14 @@ class BlockTree(Generic[B]):
 
     `validate(block, parent)` raises an `InvalidBlock` where the block breaks a rule; `parent` is
     None for a child of the root. It is called once the parent is connected, just before the block
-    is. Raises `LocalError` where `siblings_max` is less than 2.
+    is. `forget` is told of each entry that is evicted, a parent before its children. Raises
+    `LocalError` where `siblings_max` is less than 2.
     """
 
     __slots__ = (
         "_best",
         "_entries",
+        "_forget_entry",
         "_leaves",
         "_order",
         "_siblings_max",
@@ -174,6 +189,7 @@ class BlockTree(Generic[B]):
         *,
         orphans: OrphanLimits = ORPHAN_LIMITS,
         siblings_max: int = SIBLINGS_MAX,
+        forget: Callable[[Entry[B]], None] | None = None,
     ) -> None:
         if siblings_max < 2:
             raise LocalError(f"a parent needs room for 2 children or more, not {siblings_max}")
@@ -181,6 +197,7 @@ class BlockTree(Generic[B]):
         self.orphans: OrphanPool[B] = OrphanPool(orphans)
         self.geneses: tuple[Entry[B], ...] = ()
         self._validate = validate
+        self._forget_entry = forget
         self._siblings_max = siblings_max
         self._entries: dict[bytes, Entry[B]] = {}
         self._leaves: dict[Entry[B], None] = {}
@@ -249,6 +266,13 @@ class BlockTree(Generic[B]):
             changes += self._connect_followers(changes[0])
         return changes
 
+    def restore(self, block: B, parent: Entry[B], *, prefer: bool = False) -> Change[B]:
+        """A new block that was in a tree before, behind an entry that is here: `connect` for it.
+
+        No rule is checked again, and nothing waits for it.
+        """
+        return self._place(block, parent, prefer)
+
     def _connect(self, block: B, source: int, prefer: bool) -> Change[B]:
         """A block whose parent is here."""
         parent = self._entries.get(block.parent)
@@ -256,6 +280,10 @@ class BlockTree(Generic[B]):
             self._validate(block, parent)
         except InvalidBlock as error:
             return Invalid(block, error, source)
+        return self._place(block, parent, prefer)
+
+    def _place(self, block: B, parent: Entry[B] | None, prefer: bool) -> Change[B]:
+        """A valid block behind its parent."""
         entry = Entry(block, parent, self._order)
         self._order += 1
         self._grow(entry)
@@ -333,6 +361,8 @@ class BlockTree(Generic[B]):
             self._leaves.pop(entry, None)
             entry.children = ()
             self.evicted[entry.block.id] = None
+            if self._forget_entry is not None:
+                self._forget_entry(entry)
         while len(self.evicted) > EVICTED_MAX:
             del self.evicted[next(iter(self.evicted))]
 

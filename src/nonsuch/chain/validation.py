@@ -17,7 +17,7 @@ have one root (CVE-2012-2459).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from itertools import islice
 from typing import ClassVar
 
@@ -177,13 +177,10 @@ def check_timestamp(
         )
 
 
-def check_unique(keys: Iterable[Hashable]) -> None:
+def check_unique(keys: Collection[Hashable]) -> None:
     """Raise `DoubleTransaction` where a key occurs twice."""
-    seen = set()
-    for key in keys:
-        if key in seen:
-            raise DoubleTransaction("a transaction is there twice")
-        seen.add(key)
+    if len(set(keys)) < len(keys):
+        raise DoubleTransaction("a transaction is there twice")
 
 
 def check_root(root: bytes, leaves: Sequence[bytes]) -> None:
@@ -197,10 +194,17 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """The 32 bytes of RFC 6962's Merkle tree hash, section 2.1, of leaves of any length."""
     if not leaves:
         return hashlib.sha256().digest()
-    nodes = [hashlib.sha256(LEAF + leaf).digest() for leaf in leaves]
-    while len(nodes) > 1:
+    sha256 = hashlib.sha256
+    nodes = [sha256(LEAF + leaf).digest() for leaf in leaves]
+    count = len(nodes)
+    while count > 1:
         # The RFC splits from the top, at a power of two; in pairs from the bottom is the same.
-        pairs = zip(nodes[::2], nodes[1::2], strict=False)
-        above = [hashlib.sha256(NODE + left + right).digest() for left, right in pairs]
-        nodes = above + nodes[-1:] if len(nodes) % 2 else above
+        # Each level takes the place of the beginning of the one below.
+        pairs = count // 2
+        for at in range(pairs):
+            nodes[at] = sha256(NODE + nodes[2 * at] + nodes[2 * at + 1]).digest()
+        if count % 2:
+            nodes[pairs] = nodes[count - 1]
+            pairs += 1
+        count = pairs
     return nodes[0]

@@ -90,7 +90,7 @@ def test_a_good_block_is_good() -> None:
     (block,) = make_blocks(GENESIS, 1)
     check_header(block.header, BITS)
     check_body(block)
-    again = Block(Header(block.form.header), block.form.transactions)
+    again = Block.of(Header(block.form.header), block.form.transactions)
     assert (again.id, again.keys, again.work) == (block.id, block.keys, target_of_bits(BITS).work)
 
 
@@ -124,7 +124,7 @@ def test_a_body_has_five_different_good_transactions(
 ) -> None:
     (block,) = make_blocks(GENESIS, 1, transactions=transactions or None)
     if not transactions:
-        block = Block(block.header, ())
+        block = Block.of(block.header, ())
     with pytest.raises(error):
         check_body(block)
 
@@ -132,7 +132,7 @@ def test_a_body_has_five_different_good_transactions(
 def test_other_transactions_have_another_root() -> None:
     (block,) = make_blocks(GENESIS, 1)
     with pytest.raises(WrongRoot):
-        check_body(Block(block.header, block.transactions[::-1]))
+        check_body(Block.of(block.header, block.transactions[::-1]))
 
 
 # Transactions.

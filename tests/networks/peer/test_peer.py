@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nonsuch.errors import LocalError
 from nonsuch.networks.peer import facts, messages, records
-from nonsuch.networks.peer.block import Block, Transaction, target_of_bits
+from nonsuch.networks.peer.block import Block, BlockForm, Header, Transaction, target_of_bits
 from nonsuch.networks.peer.commands import is_loopback
 from nonsuch.networks.peer.peer import Peer
 from nonsuch.networks.peer.relay import work_bytes
@@ -332,7 +332,7 @@ def test_a_block_goes_round_and_onto_the_disk_and_takes_its_transactions_along()
     effects = desk.hears(one, messages.AnnounceBlock(block.form))
     assert (sent(effects, one), sent(effects, other)) == ([], announced(block))
     kept = of(Persist, effects)
-    assert kept[0].record == records.BlockKept(block.form)
+    assert kept[0].record == records.BlockKept(block.data)
     assert [each.subject for each in kept[1:]] == [
         records.transaction_subject(key) for key in block.keys
     ]
@@ -540,6 +540,50 @@ def test_a_peer_goes_on_from_its_records() -> None:
     assert facts.Restored(6, 3, 12, main[-1].id.hex()) in told(again.started)
 
 
+def kept(form: BlockForm) -> records.BlockKept:
+    return records.BlockKept(Block.of(Header(form.header), form.transactions).data)
+
+
+def test_journals_are_read_as_they_were_always_written() -> None:
+    (block,) = make_blocks(Desk().peer.ledger.genesis, 1)
+    written = msgspec.msgpack.encode([0, block.form])
+    assert records.encode_record(kept(block.form)) == written
+    assert records.decode_record(written) == kept(block.form)
+
+
+def test_no_bit_of_a_block_on_disk_can_be_spoiled() -> None:
+    hard = Target.from_work(2**12)
+    genesis = Desk(target=hard).peer.ledger.genesis
+    first, second = make_blocks(genesis, 2)
+    good = [records.encode_record(records.BlockKept(each.data)) for each in (first, second)]
+    for at in range(8 * len(good[0])):
+        spoiled = bytearray(good[0])
+        spoiled[at // 8] ^= 1 << at % 8
+        with pytest.raises((LocalError, msgspec.DecodeError)):
+            Desk(*map(records.decode_record, (bytes(spoiled), good[1])), target=hard)
+    for size in range(len(good[0])):
+        with pytest.raises((LocalError, msgspec.DecodeError)):
+            Desk(records.decode_record(good[0][:size]), target=hard)
+
+
+def test_a_chain_on_disk_that_says_something_twice_is_refused() -> None:
+    (first,) = make_blocks(Desk().peer.ledger.genesis, 1)
+    (again,) = make_blocks(first, 1, transactions=first.transactions)
+    with pytest.raises(LocalError, match=r"record 1 of the journal.*a transaction of block 1"):
+        Desk(kept(first.form), kept(again.form))
+    five = [first.transactions[0]] * 5
+    (twice,) = make_blocks(first, 1, transactions=five)
+    with pytest.raises(LocalError, match=r"record 0 of the journal.*twice"):
+        Desk(kept(twice.form))
+
+
+def test_a_journal_may_have_a_block_twice() -> None:
+    first, second = make_blocks(Desk().peer.ledger.genesis, 2)
+    desk = Desk(*(kept(each.form) for each in (first, first, second, first)))
+    assert desk.peer.ledger.tip.height == 2
+    desk.peer._check()
+
+
 def test_a_journal_that_is_not_valid_is_refused() -> None:
     good, other = Desk(), Desk(network="other")
     (foreign,) = make_blocks(other.peer.ledger.genesis, 1)
@@ -551,7 +595,7 @@ def test_a_journal_that_is_not_valid_is_refused() -> None:
         (forged, "root"),
     ]:
         with pytest.raises(LocalError, match=f"record 0 of the journal.*{reason}"):
-            Desk(records.BlockKept(form))
+            Desk(kept(form))
     with pytest.raises(LocalError, match="no record of a peer"):
         Desk("something else")
 

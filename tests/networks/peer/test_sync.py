@@ -28,7 +28,7 @@ GENESIS = Net().add("any", settings()).ledger.genesis
 
 
 def kept(blocks: Iterable[Block]) -> list[BlockKept]:
-    return [BlockKept(block.form) for block in blocks]
+    return [BlockKept(block.data) for block in blocks]
 
 
 def height(peer: Peer) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,5 +88,8 @@ def test_a_stranger_may_say_little_and_a_peer_more() -> None:
 
 @given(FORMS, TRANSACTIONS)
 def test_records_come_back_from_disk(form: BlockForm, transaction: Transaction) -> None:
-    for record in (records.BlockKept(form), records.TransactionPooled(transaction)):
+    for record in (
+        records.BlockKept(msgspec.msgpack.encode(form)),
+        records.TransactionPooled(transaction),
+    ):
         assert records.decode_record(records.encode_record(record)) == record

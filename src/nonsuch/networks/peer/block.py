@@ -10,6 +10,10 @@ and for every later one. (The network's original rule, in `original.py`, commits
 Before the nonce stand 80 bytes that a search does not change, 64 of them a whole block of SHA-256:
 the generated kernel runs over what is left. A genesis block is not found but made from a network's
 name and target; its id is what tells one network from another.
+
+**In memory** a block is its bytes, as they travel and as they are kept: a ledger has hundreds of
+thousands, and is asked for few of them. What the bytes say is read when somebody asks; of the last
+ones that were read it is remembered, for a new block is asked again and again.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -31,6 +35,7 @@ from nonsuch.work.target import Target
 
 __all__ = [
     "BLOCK_TRANSACTIONS",
+    "BODIES_MAX",
     "CONTENT_CHARACTERS_MAX",
     "HEADER_BYTES",
     "ID_BYTES",
@@ -46,7 +51,11 @@ __all__ = [
     "Template",
     "Transaction",
     "genesis_block",
+    "keys_of",
+    "read_body",
+    "read_header",
     "target_of_bits",
+    "work_of_bits",
 ]
 
 VERSION = 1
@@ -74,6 +83,18 @@ ROOT = bytes(ID_BYTES)
 _LAYOUT = struct.Struct(">I32s32sQIQ")
 HEADER_BYTES = _LAYOUT.size
 
+_FORM_BEGINS = b"\x92\xc4" + bytes([HEADER_BYTES])
+"""MessagePack: an array of two, the first of them so many bytes."""
+
+_BEGINS_BYTES = len(_FORM_BEGINS)
+_HEADER = slice(_BEGINS_BYTES, _BEGINS_BYTES + HEADER_BYTES)
+_PARENT = slice(_BEGINS_BYTES + 4, _BEGINS_BYTES + 36)
+_ROOT = slice(_BEGINS_BYTES + 36, _BEGINS_BYTES + 68)
+_TIMESTAMP = slice(_BEGINS_BYTES + 68, _BEGINS_BYTES + 76)
+
+BODIES_MAX = 256
+"""Blocks whose transactions and keys are remembered: half a megabyte."""
+
 _NUMBERS_BYTES = 16
 """What a transaction's timestamp and the lengths of its texts take at most."""
 
@@ -90,7 +111,7 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def key(self) -> bytes:
         """SHA-256 of the three. No part can contain the bar between them."""
-        return hashlib.sha256(f"{self.sender}|{self.content}|{self.timestamp}".encode()).digest()
+        return keys_of((self,))[0]
 
     @property
     def size(self) -> int:
@@ -98,11 +119,26 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return _NUMBERS_BYTES + SENDER_CHARACTERS + len(self.content.encode())
 
 
+def keys_of(transactions: Iterable[Transaction]) -> tuple[bytes, ...]:
+    """The keys of several transactions."""
+    sha256 = hashlib.sha256
+    return tuple(
+        [
+            sha256(f"{each.sender}|{each.content}|{each.timestamp}".encode()).digest()
+            for each in transactions
+        ]
+    )
+
+
 class BlockForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A block as it travels and as it is kept: nothing of it was hashed yet."""
 
     header: HeaderBytes
     transactions: Annotated[tuple[Transaction, ...], Meta(max_length=BLOCK_TRANSACTIONS)]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(BlockForm)
 
 
 class Header:
@@ -119,8 +155,14 @@ class Header:
         self.timestamp: int
         self.bits: int
         self.nonce: int
-        fields = _LAYOUT.unpack(data)
-        self.version, self.parent, self.root, self.timestamp, self.bits, self.nonce = fields
+        (
+            self.version,
+            self.parent,
+            self.root,
+            self.timestamp,
+            self.bits,
+            self.nonce,
+        ) = _LAYOUT.unpack(data)
 
     @property
     def rank(self) -> int:
@@ -128,24 +170,63 @@ class Header:
         return int.from_bytes(self.id, "big")
 
 
-class Block:
-    """A header and its transactions. `keys` are theirs, `work` what it took to find."""
+class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A block that was hashed: `data` is its form, encoded, `work` what it took to find."""
 
-    __slots__ = ("header", "id", "keys", "parent", "size", "transactions", "work")
+    data: bytes
+    id: bytes
+    work: int
 
-    def __init__(self, header: Header, transactions: tuple[Transaction, ...]) -> None:
-        self.header = header
-        self.id = header.id
-        self.parent = header.parent
-        self.transactions = transactions
-        self.keys = tuple(transaction.key for transaction in transactions)
-        self.size = HEADER_BYTES + sum(transaction.size for transaction in transactions)
-        self.work = target_of_bits(header.bits).work
+    @classmethod
+    def of(cls, header: Header, transactions: tuple[Transaction, ...]) -> Block:
+        """The block of a header and its transactions."""
+        data = _encoder.encode(BlockForm(header.data, transactions))
+        return cls(data, header.id, work_of_bits(header.bits))
+
+    @property
+    def header(self) -> Header:
+        """Its header, hashed again."""
+        return Header(self.header_data)
+
+    @property
+    def header_data(self) -> bytes:
+        """The bytes of its header."""
+        return self.data[_HEADER]
+
+    @property
+    def parent(self) -> bytes:
+        """The id of the block that it follows."""
+        return self.data[_PARENT]
+
+    @property
+    def root(self) -> bytes:
+        """That of its transactions."""
+        return self.data[_ROOT]
+
+    @property
+    def timestamp(self) -> int:
+        """When it was found, in Unix seconds."""
+        return int.from_bytes(self.data[_TIMESTAMP], "big")
 
     @property
     def form(self) -> BlockForm:
-        """What is sent of it, and kept on disk."""
-        return BlockForm(self.header.data, self.transactions)
+        """What is sent of it."""
+        return BlockForm(self.header_data, self.transactions)
+
+    @property
+    def transactions(self) -> tuple[Transaction, ...]:
+        """What it says."""
+        return _body_of(self.data)[0]
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Those of its transactions."""
+        return _body_of(self.data)[1]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.data)
 
     def __repr__(self) -> str:
         return f"Block({self.id.hex()[:12]} on {self.parent.hex()[:12]})"
@@ -163,7 +244,7 @@ class Template:
         self.transactions = tuple(transactions)
         self.timestamp = timestamp
         self.bits = bits
-        root = merkle_root([transaction.key for transaction in transactions])
+        root = merkle_root(keys_of(self.transactions))
         data = _LAYOUT.pack(VERSION, parent, root, timestamp, bits, 0)
         self.prefix = data[:-NONCE_BYTES]
 
@@ -178,7 +259,7 @@ class Template:
 
     def block(self, nonce: int) -> Block:
         """The block with this nonce, good or not."""
-        return Block(self.header(nonce), self.transactions)
+        return Block.of(self.header(nonce), self.transactions)
 
 
 def genesis_block(network: str, target: Target) -> Block:
@@ -186,10 +267,39 @@ def genesis_block(network: str, target: Target) -> Block:
     if not network:
         raise LocalError("a network has a name")
     root = merkle_root([network.encode()])
-    return Block(Header(_LAYOUT.pack(VERSION, ROOT, root, 0, target.bits, 0)), ())
+    return Block.of(Header(_LAYOUT.pack(VERSION, ROOT, root, 0, target.bits, 0)), ())
 
 
 @functools.lru_cache(maxsize=64)
 def target_of_bits(bits: int) -> Target:
     """`Target.from_bits`, remembered: all blocks of a network have the same."""
     return Target.from_bits(bits)
+
+
+@functools.lru_cache(maxsize=64)
+def work_of_bits(bits: int) -> int:
+    """The work of their target: one number for all blocks that have it."""
+    return target_of_bits(bits).work
+
+
+Body = tuple[tuple[Transaction, ...], tuple[bytes, ...]]
+"""Transactions and their keys."""
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a block's bytes. Raises `msgspec.DecodeError` where they cannot be one."""
+    if not data.startswith(_FORM_BEGINS) or len(data) <= _HEADER.stop:
+        raise msgspec.DecodeError("these bytes are no block")
+    return Header(data[_HEADER])
+
+
+def read_body(data: bytes) -> Body:
+    """The transactions of a block's bytes. Raises `msgspec.DecodeError` where there are none."""
+    try:
+        transactions = _decoder.decode(data).transactions
+    except UnicodeDecodeError:  # The one error of a decoder that has a class of its own.
+        raise msgspec.DecodeError("a text of a block is not UTF-8") from None
+    return transactions, keys_of(transactions)
+
+
+_body_of = functools.lru_cache(maxsize=BODIES_MAX)(read_body)

@@ -1,7 +1,7 @@
 """The chain and the transactions that wait: what peers agree on, and nothing of how they talk.
 
-**One place for a transaction.** On any branch a transaction is in one block at most; `_holders`
-says which blocks of the tree have it, and a block that repeats one of its own branch is not valid.
+**One place for a transaction.** On any branch a transaction is in one block at most; an index says
+which blocks of the tree may have it, and a block that repeats one of its own branch is not valid.
 What waits in the pool is never in the best chain: what a block brings leaves the pool, and what a
 reorganisation takes out of the chain goes back to the front of it.
 
@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
+from nonsuch.chain.index import CandidateIndex, Candidates
 from nonsuch.chain.mempool import Mempool, TransactionRefused
 from nonsuch.chain.orphans import OrphanLimits
 from nonsuch.chain.tree import (
@@ -35,6 +36,7 @@ from nonsuch.chain.validation import (
     check_genesis,
     check_timestamp,
 )
+from nonsuch.errors import LocalError
 from nonsuch.networks.peer.block import (
     BLOCK_TRANSACTIONS,
     MICROSECONDS,
@@ -43,18 +45,17 @@ from nonsuch.networks.peer.block import (
     Template,
     Transaction,
     genesis_block,
+    read_body,
+    read_header,
 )
 from nonsuch.networks.peer.messages import KNOWN_MAX, SHORT_KEY_BYTES
-from nonsuch.networks.peer.rules import check_transaction
+from nonsuch.networks.peer.rules import check_header, check_keys, check_transaction
 from nonsuch.networks.peer.settings import PeerSettings
 
 __all__ = ["WAITING_BYTES_MAX", "Ledger", "TransactionConfirmed", "TransactionTooNew"]
 
 WAITING_BYTES_MAX = 2**22
 """Transactions that wait, in bytes: five thousand of the longest take two of the four megabytes."""
-
-STALE_HOLDERS_MAX = 10_000
-"""Entries of `_holders` that may be left of blocks that the tree has forgotten."""
 
 
 class TransactionConfirmed(TransactionRefused):
@@ -71,19 +72,25 @@ class Ledger:
     def __init__(self, settings: PeerSettings) -> None:
         self.genesis = genesis_block(settings.network, settings.target)
         self.bits = self.genesis.header.bits
+        self._work = self.genesis.work
         # A follower is checked against what the index knows, so none may wait in the tree; what is
         # missing is asked for in order.
         none = OrphanLimits(count=0, bytes=0, per_source=0)
-        self.tree: BlockTree[Block] = BlockTree(ROOT, self._validate, orphans=none)
+        self.tree: BlockTree[Block] = BlockTree(
+            ROOT, self._validate, orphans=none, forget=self._forget
+        )
         self.waiting: Mempool[bytes, Transaction] = Mempool(settings.waiting_max, WAITING_BYTES_MAX)
         self.reorgs = 0
         self._confirmed: list[bytes] = []
-        self._holders: dict[bytes, tuple[Entry[Block], ...]] = {}
+        # By their order, None where the tree has forgotten one: what the index's numbers mean.
+        self._entries: list[Entry[Block] | None] = []
+        self._index = CandidateIndex()
         self._unix = 0.0
         self._digest: bytes | None = None
         self._is_checked = False
         self._keys: list[bytes] | None = None
         self.tree.connect(self.genesis)
+        self._enter(self.tip)
 
     @property
     def tip(self) -> Entry[Block]:
@@ -99,7 +106,7 @@ class Ledger:
 
     def is_confirmed(self, key: bytes) -> bool:
         """Whether the transaction with this key is in the best chain."""
-        return any(map(self.tree.on_best, self._holders.get(key, ())))
+        return any(map(self.tree.on_best, self._holders(self._index.candidates((key,)))))
 
     # Blocks.
 
@@ -112,26 +119,66 @@ class Ledger:
         changes = self.tree.connect(block, source=source, now=unix, prefer=prefer, wanted=wanted)
         for change in changes:
             self._follow(change)
-        self._sweep()
         return changes
+
+    def restore_block(self, data: bytes) -> None:
+        """A block from our own disk joins the tree; `records` says what of it is checked again.
+
+        Raises `InvalidBlock`, `LocalError` where the block before it is not here, and
+        `msgspec.DecodeError`. A ledger that has raised is of no use.
+        """
+        header = read_header(data)
+        check_header(header, self.bits)
+        _, keys = read_body(data)
+        check_keys(keys, header.root)
+        tree, tip = self.tree, self.tip
+        parent = tip if header.parent == tip.block.id else tree.entry(header.parent)
+        if parent is None:
+            raise LocalError("a block without the one before it")
+        if header.id in tree:
+            return
+        if candidates := self._index.add(keys, len(self._entries)):
+            self._check_new(candidates, parent)
+        block = Block(data, header.id, self._work)
+        change = tree.restore(block, parent, prefer=header.id < tip.block.id)
+        self._entries.append(tree.entry(header.id))
+        self._settle(change, keys)
 
     def _follow(self, change: Change[Block]) -> None:
         """Keep the index and the pool in step with the tree."""
-        if not isinstance(change, Extended | Reorged | SideBranch):
-            return
-        entry = self.tree.entry(change.block.id)
-        assert entry is not None, "it has joined the tree"
-        for key in change.block.keys:
-            self._holders[key] = (*filter(self._is_here, self._holders.get(key, ())), entry)
+        if isinstance(change, Extended | Reorged | SideBranch):
+            entry = self.tree.entry(change.block.id)
+            assert entry is not None, "it has joined the tree"
+            self._enter(entry)
+            self._settle(change, change.block.keys)
+
+    def _settle(self, change: Change[Block], keys: Collection[bytes]) -> None:
+        """What becomes of the transactions that wait, when a block with these has come."""
         if isinstance(change, Extended):
-            self._confirm(change.block.keys)
+            self._confirm(keys)
         elif isinstance(change, Reorged):
             self.reorgs += 1
             self._reorganize(change)
         self._changed()
 
-    def _is_here(self, entry: Entry[Block]) -> bool:
-        return self.tree.entry(entry.block.id) is entry
+    def _enter(self, entry: Entry[Block]) -> None:
+        """An entry is found by its transactions, from now on."""
+        assert entry.order == len(self._entries), "entries come in their order"
+        self._entries.append(entry)
+        self._index.add(entry.block.keys, entry.order)
+
+    def _forget(self, entry: Entry[Block]) -> None:
+        """The tree has no room for it any more."""
+        self._entries[entry.order] = None
+        self._index.remove(entry.block.keys, entry.order)
+
+    def _holders(self, candidates: Candidates) -> Iterator[Entry[Block]]:
+        """Those of the blocks that may have a transaction, each named with its key, that do."""
+        for key, order in candidates:
+            entry = self._entries[order]
+            assert entry is not None, "what is forgotten is in no index"
+            if key in entry.block.keys:
+                yield entry
 
     def _reorganize(self, change: Reorged[Block]) -> None:
         """What left the chain waits again, unless it has joined it too."""
@@ -146,6 +193,8 @@ class Ledger:
         self.waiting.restore(left)
 
     def _confirm(self, keys: Collection[bytes]) -> None:
+        if not self.waiting:
+            return  # As it is while blocks come from our own disk.
         self._confirmed += [key for key in keys if key in self.waiting]
         self.waiting.confirm(keys)
 
@@ -154,26 +203,20 @@ class Ledger:
         confirmed, self._confirmed = self._confirmed, []
         return confirmed
 
-    def _sweep(self) -> None:
-        """Forget who held what once the tree has forgotten them: it does so seldom."""
-        if len(self._holders) <= BLOCK_TRANSACTIONS * len(self.tree) + STALE_HOLDERS_MAX:
-            return
-        self._holders.clear()
-        for entry in self.tree:
-            for key in entry.block.keys:
-                self._holders[key] = (*self._holders.get(key, ()), entry)
-
     def _validate(self, block: Block, parent: Entry[Block] | None) -> None:
         """The rules that need a branch."""
         if parent is None:
             check_genesis(block.id, self.genesis.id)
             return
-        check_timestamp(block.header.timestamp, _times(parent), self._unix)
-        for key in block.keys:
-            for holder in self._holders.get(key, ()):
-                if self.tree.includes(parent, holder):
-                    height = holder.height
-                    raise DoubleTransaction(f"a transaction of block {height} is there again")
+        check_timestamp(block.timestamp, _times(parent), self._unix)
+        self._check_new(self._index.candidates(block.keys), parent)
+
+    def _check_new(self, candidates: Candidates, parent: Entry[Block]) -> None:
+        """Raise `DoubleTransaction` where one of these is on the branch that ends in `parent`."""
+        for holder in self._holders(candidates):
+            if self.tree.includes(parent, holder):
+                height = holder.height
+                raise DoubleTransaction(f"a transaction of block {height} is there again")
 
     # Transactions.
 
@@ -274,14 +317,22 @@ class Ledger:
         assert not any(self.is_better(entry.chainwork, entry.block.id) for entry in tree), (
             "a better tip"
         )
-        keys = [key for entry in branch(tip) for key in entry.block.keys]
-        assert len(keys) == len(set(keys)), "a transaction is in the chain twice"
-        assert not any(key in self.waiting for key in keys), "what waits is in the chain"
+        confirmed = [key for entry in branch(tip) for key in entry.block.keys]
+        assert len(confirmed) == len(set(confirmed)), "a transaction is in the chain twice"
+        assert not any(key in self.waiting for key in confirmed), "what waits is in the chain"
+        self._check_index()
+
+    def _check_index(self) -> None:
+        tree = self.tree
+        here = [entry for entry in self._entries if entry is not None]
+        assert here == list(tree), "the entries are those of the tree"
+        assert all(self._entries[entry.order] is entry for entry in tree)
+        assert len(self._index) == sum(len(entry.block.keys) for entry in tree)
         for entry in tree:
-            for key in entry.block.keys:
-                assert entry in self._holders[key]
+            keys = entry.block.keys
+            assert {(key, entry.order) for key in keys} <= set(self._index.candidates(keys))
 
 
 def _times(entry: Entry[Block]) -> Iterator[int]:
     """The timestamps whose median the next block must be past."""
-    return (each.block.header.timestamp for each in branch(entry, MEDIAN_BLOCKS))
+    return (each.block.timestamp for each in branch(entry, MEDIAN_BLOCKS))

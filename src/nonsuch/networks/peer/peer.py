@@ -20,16 +20,17 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
-from nonsuch.chain.tree import Invalid, Orphaned
+import msgspec
+
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.peer import facts, messages, records
-from nonsuch.networks.peer.block import Block, Header, Transaction
+from nonsuch.networks.peer.block import Transaction
 from nonsuch.networks.peer.commands import Commands, is_loopback
 from nonsuch.networks.peer.ledger import Ledger
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
 from nonsuch.networks.peer.mining import Mining
 from nonsuch.networks.peer.relay import Relay
-from nonsuch.networks.peer.rules import check_body, check_header, check_transaction
+from nonsuch.networks.peer.rules import check_transaction
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.networks.peer.state import State
 from nonsuch.networks.peer.statistics import PeerStatistics
@@ -50,9 +51,6 @@ from nonsuch.node import (
 )
 
 __all__ = ["Peer"]
-
-REPLAY_AHEAD_SECONDS = 10.0**11
-"""Blocks from our own disk were not from the future when they came, whatever the clock says now."""
 
 
 class TooManyQuestions(RemoteError):
@@ -136,17 +134,10 @@ class Peer:
     # A life begins.
 
     def _on_started(self, kept: tuple[object, ...], now: float) -> None:
-        """Build the tree and the pool again, with every check that strangers' blocks get."""
+        """Build the tree and the pool again; `records` says what is checked."""
         self._began = now
-        pooled: list[Transaction] = []
-        for number, record in enumerate(kept):
-            try:
-                self._restore(record, pooled)
-            except (RemoteError, LocalError) as error:
-                raise LocalError(
-                    f"record {number} of the journal is not valid here: {error}"
-                ) from None
         state, ledger = self._state, self._state.ledger
+        pooled = self._restored(kept)
         ledger.take_confirmed()
         for key in ledger.restore(pooled):
             state.forget_transaction(key)  # Its block has reached the disk as well.
@@ -158,24 +149,24 @@ class Peer:
         self._relay.start(now)
         self._links.start()
 
-    def _restore(self, record: object, pooled: list[Transaction]) -> None:
+    def _restored(self, kept: tuple[object, ...]) -> list[Transaction]:
+        """Put the blocks into the tree; the transactions among these records."""
         ledger = self._state.ledger
-        match record:
-            case records.BlockKept(block=form):
-                header = Header(form.header)
-                check_header(header, ledger.bits)
-                block = Block(header, form.transactions)
-                check_body(block)
-                change = ledger.connect(block, LOCAL, REPLAY_AHEAD_SECONDS)[0]
-                if isinstance(change, Invalid):
-                    raise change.error
-                if isinstance(change, Orphaned):
-                    raise LocalError("a block without the one before it")
-            case records.TransactionPooled(transaction=transaction):
-                check_transaction(transaction)
-                pooled.append(transaction)
-            case _:
-                raise LocalError(f"{type(record).__name__} is no record of a peer")
+        pooled: list[Transaction] = []
+        done = 0
+        try:
+            for record in kept:
+                if isinstance(record, records.BlockKept):
+                    ledger.restore_block(record.data)
+                elif isinstance(record, records.TransactionPooled):
+                    check_transaction(record.transaction)
+                    pooled.append(record.transaction)
+                else:
+                    raise LocalError(f"{type(record).__name__} is no record of a peer")
+                done += 1
+        except (RemoteError, LocalError, msgspec.DecodeError) as error:
+            raise LocalError(f"record {done} of the journal is not valid here: {error}") from None
+        return pooled
 
     # Connections.
 

@@ -1,7 +1,10 @@
 """What a peer keeps on disk: every block of its tree, and every transaction that waits.
 
 Blocks are kept for ever, side branches too, in the order in which they joined the tree; so to read
-them back is to live through it again, with every check that a stranger's block gets. A transaction
+them back is to live through it again. What a disk can spoil is checked again: the work of each
+block, whom it follows, that its header names the root of its transactions, and that none of them is
+twice on a branch. What a text may say, and when a block may come, is not: the hash that was checked
+commits to bytes that were judged when they came, and no clock has to be asked twice. A transaction
 has a subject of its own, and its record goes when a block of the best chain has it. Should that
 block leave the chain, the transaction waits again: its block is still on disk, so it is not lost.
 """
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from nonsuch.networks.peer.block import BlockForm, Transaction
+from nonsuch.networks.peer.block import Transaction
 
 __all__ = [
     "CHAIN_SUBJECT",
@@ -25,17 +28,13 @@ __all__ = [
 CHAIN_SUBJECT = "chain"
 
 
-class _Record(msgspec.Struct, frozen=True, array_like=True):
-    """An array of its fields behind its tag."""
+class BlockKept(msgspec.Struct, frozen=True, gc=False):
+    """A block that joined the tree: `Block.data`."""
+
+    data: bytes
 
 
-class BlockKept(_Record, frozen=True, tag=0):
-    """A block that joined the tree."""
-
-    block: BlockForm
-
-
-class TransactionPooled(_Record, frozen=True, tag=1):
+class TransactionPooled(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A transaction that was accepted, and waits."""
 
     transaction: Transaction
@@ -49,15 +48,22 @@ def transaction_subject(key: bytes) -> str:
     return f"tx:{key.hex()}"
 
 
+_BLOCK_BEGINS = b"\x92\x00"
+"""MessagePack: an array of two, the first of them 0. Behind it are a block's bytes."""
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+_decoder = msgspec.msgpack.Decoder(TransactionPooled)
 
 
 def encode_record(record: object) -> bytes:
-    """A record's bytes for the journal."""
+    """A record's bytes for the journal: an array of its tag and of what it has."""
+    if isinstance(record, BlockKept):
+        return _BLOCK_BEGINS + record.data
     return _encoder.encode(record)
 
 
 def decode_record(data: bytes) -> object:
     """The record of these bytes. Raises `msgspec.DecodeError` where there is none."""
+    if data.startswith(_BLOCK_BEGINS):
+        return BlockKept(data[len(_BLOCK_BEGINS) :])
     return _decoder.decode(data)

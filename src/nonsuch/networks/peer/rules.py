@@ -7,6 +7,7 @@ for, and a body against its header before it may join the tree.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from nonsuch.chain.validation import (
     InvalidBlock,
@@ -32,6 +33,7 @@ __all__ = [
     "WrongVersion",
     "check_body",
     "check_header",
+    "check_keys",
     "check_transaction",
 ]
 
@@ -88,10 +90,17 @@ def check_body(block: Block) -> None:
 
     Raises `WrongCount`, `DoubleTransaction`, `WrongTransaction`, `WrongRoot`.
     """
-    if len(block.transactions) != BLOCK_TRANSACTIONS:
-        count = len(block.transactions)
-        raise WrongCount(f"{count} transactions, where a block has {BLOCK_TRANSACTIONS}")
     for transaction in block.transactions:
         check_transaction(transaction)
-    check_unique(block.keys)
-    check_root(block.header.root, block.keys)
+    check_keys(block.keys, block.root)
+
+
+def check_keys(keys: Sequence[bytes], root: bytes) -> None:
+    """Those of five different transactions, and this is their root.
+
+    Raises `WrongCount`, `DoubleTransaction`, `WrongRoot`.
+    """
+    if len(keys) != BLOCK_TRANSACTIONS:
+        raise WrongCount(f"{len(keys)} transactions, where a block has {BLOCK_TRANSACTIONS}")
+    check_unique(keys)
+    check_root(root, keys)

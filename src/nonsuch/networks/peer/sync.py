@@ -112,7 +112,7 @@ class Sync:
         if header.id in tree:
             return
         check_header(header, self._ledger.bits)
-        block = Block(header, form.transactions)
+        block = Block.of(header, form.transactions)
         if header.parent not in tree:
             # Whose parent is not here has more work than we know of, or so it seems.
             work = self._ledger.tip.chainwork + block.work
@@ -162,7 +162,7 @@ class Sync:
         blocks = self._ledger.tree.after(message.locator, messages.HEADERS_MAX)
         # One for the question: an empty answer is not free either.
         if session.blocks.spend(now, 1 + len(blocks)):
-            headers = tuple(block.header.data for block in blocks)
+            headers = tuple(block.header_data for block in blocks)
             self._state.send(session.number, messages.Headers(headers))
 
     def headers(self, session: Session, message: messages.Headers, now: float) -> None:
@@ -233,7 +233,7 @@ class Sync:
             if download is None or download.asked.pop(header.id, None) is None:
                 unasked = True
                 continue
-            block = Block(header, form.transactions)
+            block = Block.of(header, form.transactions)
             check_body(block)
             self._connect(download, block, now)
         if unasked:
