@@ -243,9 +243,11 @@ def test_other_keys_of_other_programs_are_preserved(network: Network) -> None:
     path.write_text(json.dumps([old], indent=4))
     race = Race(network, "--difficulty", "1")
     race.send("Node2", "old")
-    entries = race.wait_for_entries(2)
+    race.wait_for_entries(2)
+    text = path.read_text()
+    entries = json.loads(text)
     assert entries[0] == old
-    assert path.read_text() == json.dumps(entries, indent=4)
+    assert text == json.dumps(entries, indent=4)
 
 
 def test_a_keeper_wants_a_token_and_nodes_on_the_same_difficulty(network: Network) -> None:

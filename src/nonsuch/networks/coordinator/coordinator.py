@@ -4,8 +4,8 @@
 
 The first good answer is the next block; what comes for the same place after it is *stale*: told,
 counted, and no fault of anybody. Whatever no honest agent sends costs it, and when its budget is
-spent it is let go. What is cheapest is looked at first: whether the agent has an answer to give at
-all, then the hash, then whether the block is one that we have asked for.
+spent it is let go. What is cheapest is looked at first: the hash, then whether the block is one
+that we have asked for.
 
 The chain is on disk before anybody hears of it. Everybody then gets the next header at once, and
 another one whenever `block_seconds` have passed without a block, so that its time stays true.
@@ -195,8 +195,6 @@ class Coordinator:
 
     def _on_answer(self, session: Session, header: Header, now: float) -> list[Effect]:
         """An answer is the next block, or stale. Raises a `RemoteError` for any other."""
-        if session.answers > session.headers:
-            raise Unasked(f"answer {session.answers} to {session.headers} headers")
         ledger, block = self.ledger, Block(header)
         due = ledger.follower_target(header.parent)
         check_work(block.rank, due or ledger.target)
@@ -219,8 +217,14 @@ class Coordinator:
         return [Persist(CHAIN_SUBJECT, block.header), *self._broadcast(now), Emit(fact)]
 
     def _on_stale(self, block: Block, due: Target, session: Session) -> list[Effect]:
-        """Somebody was faster, or this is the very block that we have."""
+        """Somebody was faster, or this is the very block that we have.
+
+        Raises `Unasked` where it has answered every header already: a block is welcome all the
+        same, and cannot be had for nothing, but old ones can be sent again and again.
+        """
         ledger = self.ledger
+        if session.answers > session.headers:
+            raise Unasked(f"answer {session.answers} to {session.headers} headers")
         self._counts["stale"] += 1
         session.stale += 1
         if block.id not in ledger.tree:
