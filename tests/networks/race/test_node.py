@@ -210,6 +210,19 @@ def test_a_client_that_never_ends_is_dropped_after_a_minute() -> None:
     assert machine.replies == {peer: "All of a transaction must come within 60 s."}
 
 
+def test_a_node_that_was_away_reads_what_came_meanwhile_before_it_calls_that_a_pause() -> None:
+    machine = alone()
+    peer = machine.calls()
+    machine.hears(peer, b"Your trans")
+    machine.now += 30  # The process was stopped; the timer is the first to notice.
+    machine.happens(Tick())
+    assert machine.replies == {}
+    machine.hears(peer, b"action data\n")
+    machine.waits(clients.UNFINISHED_PAUSE_SECONDS)
+    (search,) = machine.searches.values()
+    assert search.puzzle.prefix == b"Your transaction data"
+
+
 def test_a_client_that_hangs_up_in_the_middle_has_sent_nothing() -> None:
     machine = alone()
     peer = machine.calls()

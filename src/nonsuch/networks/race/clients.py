@@ -28,11 +28,17 @@ PAUSE_SECONDS = 0.2
 UNFINISHED_PAUSE_SECONDS = 1.0
 """Behind anything else. A segment that was lost comes again within a second, as a rule."""
 
+LATE_SECONDS = 0.1
+"""Who looks so much too late was away himself, and may not have read what came meanwhile."""
+
 
 class _Client:
-    """A connection; `done` once it was told its last word. `look_at` is in the heap."""
+    """A connection; `done` once it was told its last word. `look_at` is in the heap.
 
-    __slots__ = ("address", "data", "done", "due_at", "look_at", "number", "until")
+    `spared` once it was given more time because this node was late.
+    """
+
+    __slots__ = ("address", "data", "done", "due_at", "look_at", "number", "spared", "until")
 
     def __init__(self, number: int, address: str, due_at: float, until: float) -> None:
         self.number = number
@@ -41,6 +47,7 @@ class _Client:
         self.done = False
         self.due_at = due_at
         self.look_at = float("inf")
+        self.spared = False
         self.until = until
 
 
@@ -118,7 +125,12 @@ class Clients:
 
     def _look(self, client: _Client, now: float) -> None:
         settings = self._state.settings
-        if now >= client.until:
+        if not client.spared and now >= min(client.due_at, client.until) + LATE_SECONDS:
+            client.spared = True
+            client.due_at = now + UNFINISHED_PAUSE_SECONDS
+            client.until = max(client.until, client.due_at)
+            self._look_later(client)
+        elif now >= client.until:
             limit = settings.transaction_seconds
             self._refuse(client, f"All of a transaction must come within {limit:g} s.")
         elif now < client.due_at:
