@@ -89,8 +89,9 @@ class CandidateIndex:
         buckets = self._buckets
         for key in keys:
             bucket = buckets[hash(key) % BUCKETS]
-            if bucket is not None:
-                found += [(key, number) for number in _numbers(bucket, key[:SHORT_BYTES])]
+            short = key[:SHORT_BYTES]
+            if bucket is not None and bucket.find(short) >= 0:
+                found += [(key, number) for number in _numbers(bucket, short)]
         return found
 
 

@@ -90,7 +90,6 @@ _BEGINS_BYTES = len(_FORM_BEGINS)
 _HEADER = slice(_BEGINS_BYTES, _BEGINS_BYTES + HEADER_BYTES)
 _PARENT = slice(_BEGINS_BYTES + 4, _BEGINS_BYTES + 36)
 _ROOT = slice(_BEGINS_BYTES + 36, _BEGINS_BYTES + 68)
-_TIMESTAMP = slice(_BEGINS_BYTES + 68, _BEGINS_BYTES + 76)
 
 BODIES_MAX = 256
 """Blocks whose transactions and keys are remembered: half a megabyte."""
@@ -171,17 +170,21 @@ class Header:
 
 
 class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A block that was hashed: `data` is its form, encoded, `work` what it took to find."""
+    """A block that was hashed: `data` is its form, encoded, `work` what it took to find.
+
+    `timestamp`, Unix seconds, is asked for with each of the next blocks.
+    """
 
     data: bytes
     id: bytes
     work: int
+    timestamp: int
 
     @classmethod
     def of(cls, header: Header, transactions: tuple[Transaction, ...]) -> Block:
         """The block of a header and its transactions."""
         data = _encoder.encode(BlockForm(header.data, transactions))
-        return cls(data, header.id, work_of_bits(header.bits))
+        return cls(data, header.id, work_of_bits(header.bits), header.timestamp)
 
     @property
     def header(self) -> Header:
@@ -204,14 +207,9 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.data[_ROOT]
 
     @property
-    def timestamp(self) -> int:
-        """When it was found, in Unix seconds."""
-        return int.from_bytes(self.data[_TIMESTAMP], "big")
-
-    @property
     def form(self) -> BlockForm:
         """What is sent of it."""
-        return BlockForm(self.header_data, self.transactions)
+        return _decoder.decode(self.data)
 
     @property
     def transactions(self) -> tuple[Transaction, ...]:

@@ -139,7 +139,7 @@ class Ledger:
             return
         if candidates := self._index.add(keys, len(self._entries)):
             self._check_new(candidates, parent)
-        block = Block(data, header.id, self._work)
+        block = Block(data, header.id, self._work, header.timestamp)
         change = tree.restore(block, parent, prefer=header.id < tip.block.id)
         self._entries.append(tree.entry(header.id))
         self._settle(change, keys)
