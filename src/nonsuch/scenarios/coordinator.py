@@ -9,7 +9,7 @@ and what must hold is checked:
 * it is a chain: by `hashlib` and the bytes on the disk alone, from its first block to the last;
 * every block that people were ever told of is in it, where it was;
 * no honest agent was ever charged with anything;
-* every cheat was let go, and only those that do honest work too have a block in the chain;
+* every cheat was charged and let go, and of them only those that do honest work too have blocks;
 * every core's own `_check` held after every event (the world sees to that).
 """
 
@@ -269,7 +269,7 @@ class _Play:
     def _settle(self) -> None:
         """Nothing new is found, and what was found reaches the disk."""
         for name in self._agents:
-            self._world.crash(name)
+            self._world.set_hash_rate(name, 0)
         self._world.run(self._world.seconds + BLOCK_SECONDS)
 
     # What must hold.
@@ -314,18 +314,21 @@ class _Play:
 
     def _judge_agents(self) -> None:
         """The right ones were charged, and let go."""
-        dropped = set[str]()
+        charged, dropped = set[str](), set[str]()
         for told in self._world.facts:
             match told.fact:
-                case facts.AnswerRefused(agent=agent) as fact if agent in self._agents:
-                    raise self._broken(f"{agent} is honest, and was charged: {fact}")
+                case facts.AnswerRefused(agent=agent) as fact:
+                    charged.add(agent)
+                    if agent in self._agents:
+                        raise self._broken(f"{agent} is honest, and was charged: {fact}")
                 case facts.AgentDropped(agent=agent) as fact:
                     dropped.add(agent)
                     if agent in self._agents:
                         raise self._broken(f"{agent} is honest, and was let go: {fact}")
                 case _:
                     pass
-        stayed = set(self._cheats) - dropped
+        # To date headers ahead costs little at a time, and cut connections begin anew.
+        stayed = set(self._cheats) - dropped - ({"future"} & charged)
         if stayed:
             raise self._broken(f"these were never let go: {sorted(stayed)}")
 
