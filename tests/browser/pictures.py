@@ -192,7 +192,9 @@ def block(name: str, parent: str, height: int, miner: str, **more: object) -> Ro
     return row | more
 
 
-def chain(network: str = "gossip", *, nodes: int = 5, blocks: int = 40, **more: object) -> Tables:
+def chain(
+    network: str = "gossip", *, nodes: int = 5, blocks: int = 40, watched: Row | None = None
+) -> Tables:
     """A chain with a few side branches; each node stands on one of the last blocks."""
     draw = random.Random(11)
     names = [f"node-{number}" for number in range(1, nodes + 1)]
@@ -228,7 +230,7 @@ def chain(network: str = "gossip", *, nodes: int = 5, blocks: int = 40, **more: 
             share_expected=1 / nodes,
             rate=2.5e6,
         )
-    undone = {
+    undone: Table = {
         str(number): {
             "at": STARTED + 12 + number,
             "node": names[number],
@@ -240,7 +242,7 @@ def chain(network: str = "gossip", *, nodes: int = 5, blocks: int = 40, **more: 
         for number in range(min(3, nodes))
     }
     return {
-        "about": about(network, **more),
+        "about": about(network, **(watched or {})),
         "nodes": rows,
         "told": told(
             (0, "", f"{nodes} nodes are up.", "good"),
@@ -262,7 +264,9 @@ def race() -> Tables:
             name: {
                 "received": begin + 0.000_31 * (place + 1),
                 "started": begin + 0.000_9 + 0.000_17 * place,
-                "completed": None if winner is None else begin + 0.0141 + 0.000_6 * (place != winner),
+                "completed": None
+                if winner is None
+                else begin + 0.0141 + 0.000_6 * (place != winner),
                 "state": "searching"
                 if winner is None
                 else ("won" if place == winner else "stopped"),
@@ -327,7 +331,9 @@ def coordinator() -> Tables:
         "about": about("coordinator"),
         "nodes": {
             "coordinator": node("coordinator", "coordinator", height=40),
-            **{name: node(name, "agent", rate=3.4e6) for name in agents},
+            "agent-1": node("agent-1", "agent", rate=3.4e6),
+            "agent-2": node("agent-2", "agent", rate=3.4e6),
+            "agent-3": node("agent-3", "agent", rate=3.4e6),
         },
         "told": told(
             (0, "", "The coordinator is up with 3 agents.", "good"),

@@ -17,11 +17,13 @@ export function controls({ store, act }, root) {
   const button = (/** @type {string} */ text, /** @type {() => void} */ click) =>
     html("button", { type: "button", click }, text);
   const add = button("", () => act("/api/nodes", { role: ADDED[store.about.network]?.[0] }));
-  const heal = button("Heal all", () => act("/api/heal"));
+  const heal = button("Heal all", async () => {
+    if (await act("/api/heal")) loss.set(0);
+  });
   const record = button("Record", () => act("/api/recording", { on: !store.about.recording }));
   const download = html("a", { href: "/api/recording", download: true, class: "button" }, "Download the recording");
   const loss = lossSlider(act);
-  root.append(add, heal, loss, html("span", { class: "grow" }), record, download);
+  root.append(add, heal, loss.root, html("span", { class: "grow" }), record, download);
   let recorded = false;
 
   return (changes) => {
@@ -31,7 +33,7 @@ export function controls({ store, act }, root) {
     recorded ||= recording;
     add.hidden = !(network in ADDED);
     say(add, ADDED[network]?.[1] ?? "");
-    loss.hidden = network !== "gossip";
+    loss.root.hidden = network !== "gossip";
     put(record, { "aria-pressed": String(Boolean(recording)) });
     say(record, recording ? "Stop recording" : "Record");
     download.hidden = !recorded;
@@ -45,5 +47,12 @@ function lossSlider(act) {
   slider.addEventListener("input", () => say(output, `${slider.value} %`));
   // When it is let go, not at every step: each is told to every node.
   slider.addEventListener("change", () => act("/api/loss", { share: Number(slider.value) / 100 }));
-  return html("label", { class: "slider" }, "Datagrams lost ", slider, output);
+  const root = html("label", { class: "slider" }, "Datagrams lost ", slider, output);
+  return {
+    root,
+    set: (/** @type {number} */ share) => {
+      slider.value = String(share * 100);
+      say(output, `${slider.value} %`);
+    },
+  };
 }

@@ -1,8 +1,14 @@
 // @ts-check
 /**
- * One drawing a frame, however many messages came, and none while nobody looks: a hidden tab
- * keeps its picture up to date and draws it when it is seen again.
- *
+ * When things are drawn: once a frame, however many messages came, and never while nobody looks.
+ * A hidden tab keeps its picture up to date and draws it when it is seen again.
+ */
+
+import { together } from "./store.js";
+
+export const READABLE_SECONDS = 0.25; // figures that change faster than this are a flicker
+
+/**
  * @param {(seconds: number) => boolean} draw given the seconds since the last frame, at most a
  *   tenth; true while something still moves
  * @returns {() => void} ask for a frame
@@ -27,6 +33,36 @@ export function frames(draw) {
 
   document.addEventListener("visibilitychange", ask);
   return ask;
+}
+
+/**
+ * A view that nobody can read faster anyway: it draws at once after a pause, and then at most every
+ * so many seconds, all that has changed meanwhile.
+ *
+ * @param {() => void} ask for a frame
+ * @param {number} seconds
+ * @param {(changes: import("./store.js").Changes) => void} draw
+ * @returns {(changes: import("./store.js").Changes) => void}
+ */
+export function paced(ask, seconds, draw) {
+  let next = 0;
+  let timer = 0;
+  /** @type {import("./store.js").Changes[]} */
+  let waiting = [];
+  const wake = () => {
+    timer = 0;
+    ask();
+  };
+  return (changes) => {
+    if (changes.reset) waiting = [];
+    if (changes.reset || changes.tables.size) waiting.push(changes);
+    const now = performance.now();
+    if (now >= next || changes.reset) {
+      next = now + seconds * 1000;
+      draw(together(waiting));
+      waiting = [];
+    } else timer ||= window.setTimeout(wake, next - now);
+  };
 }
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");

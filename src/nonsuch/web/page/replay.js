@@ -8,8 +8,10 @@ import { clamp } from "./scale.js";
 const SPEEDS = [0.1, 0.5, 1, 2, 5, 10, 50, 100];
 const SEEK_SECONDS = 0.15; // while the slider is dragged: a seek folds the recording again
 
+const TICK_SECONDS = 0.25; // the stream is silent while nothing happens, and the clock goes on
+
 /** @type {import("./main.js").View} */
-export function replay({ store, act }, root) {
+export function replay({ store, act, ask }, root) {
   const play = html("button", { type: "button", click: () => act("/api/replay", { paused: !store.about.paused }, true) });
   const slider = html("input", { type: "range", min: 0, step: 0.01, class: "grow", "aria-label": "Time of the recording" });
   const clock = html("output", { class: "clock" });
@@ -18,6 +20,7 @@ export function replay({ store, act }, root) {
   root.append(play, slider, clock, speed);
   let held = 0; // when the slider was moved last: the stream does not move it back meanwhile
   let timer = 0;
+  let tick = 0;
 
   function seek() {
     timer = 0;
@@ -47,8 +50,10 @@ export function replay({ store, act }, root) {
       if (SPEEDS.includes(about.speed)) speed.value = String(about.speed);
     }
     if (!about.replay || performance.now() - held < 1000) return;
-    const position = clamp(store.at - about.begin, 0, about.end - about.begin);
+    const position = clamp(store.now() - about.begin, 0, about.end - about.begin);
     slider.value = String(position);
     show(position);
+    clearTimeout(tick);
+    if (!about.paused && about.begin + position < about.end) tick = window.setTimeout(ask, TICK_SECONDS * 1000);
   };
 }

@@ -26,8 +26,16 @@ export class Store {
   #reset = false;
   #number = -1;
 
+  #heard = 0;
+
   /** The time of what was told last, Unix seconds. */
   at = 0;
+
+  /** What time it is there by now: a clock goes on between two messages. */
+  now() {
+    const { paused, speed = 1 } = this.about;
+    return paused ? this.at : this.at + ((performance.now() - this.#heard) / 1000) * speed;
+  }
 
   /** @param {string} name @returns {ReadonlyMap<string, Row>} */
   table(name) {
@@ -58,6 +66,7 @@ export class Store {
     for (const [name, keys] of Object.entries(message.drop ?? {})) {
       for (const key of keys) this.#drop(name, key);
     }
+    this.#heard = performance.now();
     this.at = message.at ?? this.#latest();
     return true;
   }
@@ -68,7 +77,7 @@ export class Store {
     const reset = this.#reset;
     this.#changed = new Map();
     this.#reset = false;
-    return { reset, tables, any: (...names) => reset || names.some((name) => tables.has(name)) };
+    return made(reset, tables);
   }
 
   #clear() {
@@ -114,6 +123,28 @@ export class Store {
     return at;
   }
 }
+
+/** Several changes as one. @param {Changes[]} all @returns {Changes} */
+export function together(all) {
+  if (all.length === 1) return all[0];
+  /** @type {Map<string, Set<string>>} */
+  const tables = new Map();
+  for (const changes of all) {
+    for (const [name, keys] of changes.tables) {
+      const some = tables.get(name);
+      if (some) for (const key of keys) some.add(key);
+      else tables.set(name, new Set(keys));
+    }
+  }
+  return made(all.some((changes) => changes.reset), tables);
+}
+
+/** @param {boolean} reset @param {Map<string, Set<string>>} tables @returns {Changes} */
+const made = (reset, tables) => ({
+  reset,
+  tables,
+  any: (...names) => reset || names.some((name) => tables.has(name)),
+});
 
 /** A job's id may hold a colon itself; what follows the last one never does. @param {string} key */
 export const ownerOf = (key) => key.slice(0, key.lastIndexOf(":"));

@@ -32,8 +32,9 @@ export function best(page) {
   function draw(changes, job) {
     if (!job || (!changes.any("best", "jobs") && !chart.resized())) return;
     const rows = [...page.store.owned("best", job.job).values()].sort((left, right) => left.at - right.at);
-    const end = Math.max(0.001, (job.finished ?? Math.max(page.store.at, rows.at(-1)?.at ?? 0)) - job.submitted);
-    const found = rows.map((row) => /** @type {[number, number]} */ ([Math.max(0, row.at - job.submitted), zeroBits(row.hash)]));
+    const begun = job.submitted ?? rows[0]?.at ?? page.store.at;
+    const end = Math.max(0.001, (job.finished ?? Math.max(page.store.at, rows.at(-1)?.at ?? 0)) - begun);
+    const found = rows.map((row) => /** @type {[number, number]} */ ([Math.max(0, row.at - begun), zeroBits(row.hash)]));
     const middle = Math.log2(Math.max(2, Number(job.done))) + MIDDLE;
     const top = Math.ceil(Math.max(...found.map(([, bits]) => bits), middle) + 1.5);
     const bottom = Math.max(0, Math.floor(Math.min(top - 10, ...found.slice(-6).map(([, bits]) => bits)) - 1));

@@ -4,6 +4,7 @@
 import { mayAct } from "../actions.js";
 import { html, panel, sync, table } from "../dom.js";
 import { median, percent, plural, seconds, shortId } from "../format.js";
+import { READABLE_SECONDS, paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { figures } from "./plot.js";
 import { propagation, travelled } from "./propagation.js";
@@ -29,13 +30,16 @@ export function chain(page, root) {
     undone.root,
     listed.root,
   );
-  return (changes, elapsed) => {
+  const slow = paced(page.ask, READABLE_SECONDS, (changes) => {
     if (changes.any("about")) ask.hidden = !mayAct(store.about) || store.about.network !== "peer";
     if (changes.any("blocks", "nodes")) summarise(store, summary);
     travel.draw(changes);
     found.draw(changes);
     undone.draw(changes);
     listed.draw(changes);
+  });
+  return (changes, elapsed) => {
+    slow(changes);
     return forest.draw(changes, elapsed);
   };
 }

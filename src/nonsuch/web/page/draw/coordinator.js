@@ -3,6 +3,7 @@
 
 import { html, panel, put, say, svg, sync, table } from "../dom.js";
 import { byName, count, median, percent, plural, rate, seconds, shortId } from "../format.js";
+import { READABLE_SECONDS, paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { linear, ticks } from "../scale.js";
 import { figures, plot } from "./plot.js";
@@ -23,12 +24,12 @@ export function coordinator(page, root) {
   const rounds = roundTable(page);
   const agents = agentTable(page);
   root.append(summary.root, panel("Time to an answer", times.root), rounds.root, agents.root);
-  return (changes) => {
+  return paced(page.ask, READABLE_SECONDS, (changes) => {
     if (changes.any("rounds", "agents", "nodes")) summarise(store, summary);
     times.draw(changes);
     rounds.draw(changes);
     agents.draw(changes);
-  };
+  });
 }
 
 /** @param {import("../store.js").Store} store */

@@ -4,6 +4,7 @@
 import { mayAct } from "../actions.js";
 import { html, keptUnder, put, say, sync } from "../dom.js";
 import { byName, plural, rate } from "../format.js";
+import { READABLE_SECONDS, paced } from "../frames.js";
 import { menu } from "../menu.js";
 
 const FILTER_FROM = 13; // fewer can be seen at once
@@ -79,7 +80,7 @@ export function nodes(page, root) {
     return rows.sort((left, right) => rank(left) - rank(right) || byName(left.name, right.name));
   }
 
-  return draw;
+  return paced(page.ask, READABLE_SECONDS, (changes) => draw(changes, 0));
 }
 
 /** Those that lead come first. @param {import("../store.js").Row} row */

@@ -4,12 +4,15 @@
 import { mayAct } from "../actions.js";
 import { html, panel, put, say, sync, table } from "../dom.js";
 import { count, percent, plural, rate, seconds, short } from "../format.js";
+import { paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { best } from "./best.js";
 import { figures } from "./plot.js";
 import { rates } from "./rates.js";
 import { shards } from "./shards.js";
 import { hash } from "./words.js";
+
+const DRAWN_SECONDS = 0.1; // thousands of shards need not be drawn twenty times a second
 
 /** @type {import("../main.js").View} */
 export function pool(page, root) {
@@ -33,7 +36,7 @@ export function pool(page, root) {
   root.append(ask, summary.root, job, pair, audits.root, others.root);
   let shown = "";
 
-  return (changes) => {
+  return paced(page.ask, DRAWN_SECONDS, (changes) => {
     const current = jobNow(store, chosen);
     const id = current?.job ?? "";
     if (id !== shown) changes = { ...changes, reset: true, any: () => true };
@@ -50,7 +53,7 @@ export function pool(page, root) {
     speeds.draw(changes);
     audits.draw(changes);
     put(bestPanel, { hidden: !current });
-  };
+  });
 }
 
 /** The one that was asked for, else the newest that runs, else the newest.
@@ -72,8 +75,8 @@ function summarise({ store }, tiles, job) {
   const speed = job?.state === "running" ? job.rate : up.reduce((sum, node) => sum + (node.rate ?? 0), 0);
   tiles.set("Hash rate", rate(speed), job?.state === "running" ? "this job" : "all miners");
   tiles.set("Done", job ? percent(doneOf(job)) : "–", job ? `${short(Number(job.done))} of ${short(Number(job.total))} nonces` : "");
-  const took = job?.finished ? job.finished - job.submitted : null;
-  tiles.set("Left", took == null ? seconds(job?.seconds_left) : "none", took == null ? "" : `it took ${seconds(took)}`);
+  const took = job?.finished && job.submitted ? job.finished - job.submitted : null;
+  tiles.set("Left", !job?.finished ? seconds(job?.seconds_left) : "none", took == null ? "" : `it took ${seconds(took)}`);
   tiles.set("Miners", String(up.length), miners.length > up.length ? `${miners.length - up.length} away` : "all at work or ready");
 }
 

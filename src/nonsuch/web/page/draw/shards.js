@@ -72,6 +72,8 @@ export function shards(page) {
       state: row.state,
       node: row.node,
     }));
+    // The server keeps the shards of the latest jobs only.
+    if (!rows.length && current.state === "done") rows = [{ start: job.first, stop: job.last + 1, state: "done", node: "" }];
     const x = linear([job.first, job.last + 1], [MARGIN.left, chart.width - MARGIN.right]);
     put(free, { x: MARGIN.left, width: chart.width - 2 });
     for (const [state, path] of paths) put(path, { d: boxes(rows.filter((row) => row.state === state), x, MARGIN.top, BAR) });

@@ -9,7 +9,7 @@ import { byName, percent, plural } from "../format.js";
 import { linear } from "../scale.js";
 
 const SHOWN = 12;
-const [WIDTH, HEIGHT] = [150, 18];
+const [WIDTH, HEIGHT] = [120, 18];
 
 /** @param {import("../main.js").Page} page */
 export function shares(page) {

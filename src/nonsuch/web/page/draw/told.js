@@ -5,6 +5,7 @@
  */
 
 import { html, say, sync } from "../dom.js";
+import { READABLE_SECONDS, paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { plural } from "../format.js";
 
@@ -15,18 +16,18 @@ const SPOKEN_SECONDS = 1.5;
 const MARKS = { info: "·", good: "✓", bad: "!", fault: "×" };
 
 /** @type {import("../main.js").View} */
-export function told({ store }, root) {
+export function told({ store, ask }, root) {
   const list = html("ol", { class: "told" });
   const box = html("div", { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "told-title" }, list);
   root.replaceChildren(html("h2", { id: "told-title" }, "What happened"), box);
   const speak = speaker();
-  return (changes) => {
+  return paced(ask, READABLE_SECONDS, (changes) => {
     if (!changes.any("told", "about")) return;
     const newest = [...store.table("told")].slice(-SHOWN_MAX).reverse();
     sync(list, newest, ([key]) => key, ([, row]) => line(row, store.about), (item, [, row]) => say(item.children[2], row.text));
     if (changes.reset) return;
     for (const key of changes.tables.get("told") ?? []) speak(store.table("told").get(key)?.text);
-  };
+  });
 }
 
 /** @param {import("../store.js").Row} row @param {import("../store.js").Row} about */

@@ -155,7 +155,7 @@ export function tree(page) {
     const at = Map.groupBy(rows.sort((left, right) => byName(left.name, right.name)), (node) => node.tip);
     tips = [...at].flatMap(([tip, nodes]) => {
       const block = /** @type {Block} */ (store.table("blocks").get(tip));
-      if (rows.length > PENNANTS_MAX) return [{ key: tip, block, slot: -1, hue: "many", text: plural(nodes.length, "node") }];
+      if (rows.length > PENNANTS_MAX) return [{ key: tip, block, slot: -1, hue: "many", text: String(nodes.length) }];
       return nodes.map((node, slot) => ({ key: node.name, block, slot, hue: colours.of(node.name), text: badge(node.name) }));
     });
     const keys = new Set(tips.map((tip) => tip.key));
@@ -168,7 +168,7 @@ export function tree(page) {
 
   /** @param {(typeof tips)[number]} tip */
   function makeFlag(tip) {
-    const size = tip.slot < 0 ? 58 : 15;
+    const size = tip.slot < 0 ? 30 : 15;
     return svg(
       "g",
       {},
@@ -253,7 +253,7 @@ export function tree(page) {
 
   function describe() {
     const block = store.table("blocks").get(selected);
-    if (!block) return say(detail, "Choose a block to read about it: click it, or use the arrow keys.");
+    if (!block) return say(detail, `Flags show ${tips[0]?.slot === -1 ? "how many nodes stand at a block" : "which nodes stand at a block"}. Click a block, or use the arrow keys, to read about it.`);
     const spread = block.t50 == null ? "" : ` Half of the nodes had it after ${seconds(block.t50)}${block.t90 == null ? "" : `, nine tenths after ${seconds(block.t90)}`}.`;
     const place_ = block.best ? "on the best chain" : "stale";
     const [who, data] = [block.miner ? ` by ${block.miner}` : "", block.data ? ` It says “${block.data}”.` : ""];
