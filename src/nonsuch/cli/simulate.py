@@ -15,7 +15,7 @@ from rich.progress import Progress
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.terminal import errors, format_count, output
-from nonsuch.scenarios import gossip, peer, pool
+from nonsuch.scenarios import coordinator, gossip, peer, pool, race
 from nonsuch.search.searcher import default_threads
 from nonsuch.sim.world import Ranks
 
@@ -27,12 +27,14 @@ CHUNK_SEEDS = 20
 """Seeds that a process plays before it reports: they share what they hash."""
 
 
-Story = pool.Story | gossip.Story | peer.Story
+Story = pool.Story | race.Story | peer.Story | gossip.Story | coordinator.Story
 
 NETWORKS: dict[str, Callable[[int, Ranks], Story]] = {
     "pool": pool.play,
-    "gossip": lambda seed, _ranks: gossip.play(seed),
+    "race": lambda seed, _ranks: race.play(seed),
     "peer": lambda seed, _ranks: peer.play(seed),
+    "gossip": lambda seed, _ranks: gossip.play(seed),
+    "coordinator": lambda seed, _ranks: coordinator.play(seed),
 }
 
 
@@ -53,9 +55,9 @@ def simulate(
 ) -> int:
     """Play a network in virtual time: each seed is a minute of crashes, cut cables and liars.
 
-    The cores are the ones that `pool`, `miner` and `submit` run, or `gossip`, or `peer`. A pool's
-    answers are held against a plain search; the others must agree on one chain. Exit code 1 where a
-    seed breaks something; it is printed, and breaks again.
+    The cores are the ones that the commands run. A pool's answers are held against a plain search,
+    a race must have one winner, and the others a chain that all agree on. Exit code 1 where a seed
+    breaks something; it is printed, and breaks again.
     """
     if network not in NETWORKS:
         raise LocalError(
