@@ -173,9 +173,9 @@ def _created(path: Path) -> tuple[BinaryIO, gzip.GzipFile]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb")
-    except FileExistsError:
-        raise LocalError(f"{path} is there already: record to another file") from None
     except OSError as error:
+        if path.is_file():
+            raise LocalError(f"{path} is there already: record to another file") from None
         raise LocalError(f"cannot record to {path}: {error.strerror}") from None
     return file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=COMPRESSION, filename="")
 

@@ -109,6 +109,7 @@ class Replay(Bystander):
             stop = min(due, self._next + SLICE_OBSERVATIONS)
             for number in range(self._next, stop):
                 self.feed.observe(self._recording[number])
+            self._next = stop
             self._pass(stop, self.feed.picture)
             await asyncio.sleep(0)
         if self._next == len(self._recording) and self.at >= self._recording.end:
