@@ -7,20 +7,36 @@ other tests begin their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
 from tests.browser.stage import Stage, on_stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 WAIT_MS = 30_000  # a busy machine may take as long as it needs
+
+
+class _NoPlaywright(pytest.Module):
+    """A module that is not even read."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        pytest.skip("playwright is not installed", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    if find_spec("playwright") is not None:
+        return None
+    module: pytest.Module = _NoPlaywright.from_parent(parent, path=module_path)
+    return module
 
 
 class Visit(Protocol):
@@ -38,6 +54,8 @@ class Visit(Protocol):
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
     expect.set_options(timeout=WAIT_MS)
@@ -61,7 +79,6 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def visit(chromium: Browser, stage: Stage, complaints: list[str]) -> Iterator[Visit]:
-    """Open the page, as a browser that is set up in this way."""
     contexts = []
     requests: list[str] = []
 

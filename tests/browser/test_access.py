@@ -66,3 +66,11 @@ def test_a_narrow_page_does_not_scroll_sideways(stage: Stage, visit: Visit, netw
     page = visit(width=360)
     expect(page.locator(".nodes li").first).to_be_attached()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_axe_would_find_something(visit: Visit) -> None:
+    """A check that cannot fail checks nothing."""
+    page = visit(bypass_csp=True)
+    page.evaluate("document.body.append(document.createElement('button'))")
+    [found] = _serious(page)
+    assert found.startswith("button-name")

@@ -26,6 +26,9 @@ export function short(value) {
   return `${value.toFixed(digits)}${step ? " " + STEPS[step] : ""}`;
 }
 
+/** Exact where that is as short. @param {number} value */
+export const amount = (value) => (value < 1e6 ? count(value) : short(value));
+
 /** @param {number} value */
 function digitsFor(value) {
   const size = Math.abs(value);

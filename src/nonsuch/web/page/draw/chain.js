@@ -22,17 +22,19 @@ export function chain(page, root) {
   const found = shares(page);
   const undone = reorgList(page);
   const listed = blockList(page);
+  const pair = html("div", { class: "pair" }, panel("How fast blocks travel", travel.root), found.root);
   root.append(
     ask,
     summary.root,
     panel("Block tree", forest.root),
-    html("div", { class: "pair" }, panel("How fast blocks travel", travel.root), found.root),
+    pair,
     undone.root,
     listed.root,
   );
   const slow = paced(page.ask, READABLE_SECONDS, (changes) => {
     if (changes.any("about")) ask.hidden = !mayAct(store.about) || store.about.network !== "peer";
     if (changes.any("blocks", "nodes")) summarise(store, summary);
+    pair.hidden = listed.root.hidden = !store.table("blocks").size;
     travel.draw(changes);
     found.draw(changes);
     undone.draw(changes);

@@ -3,7 +3,7 @@
 
 import { mayAct } from "../actions.js";
 import { html, panel, put, say, sync, table } from "../dom.js";
-import { count, percent, plural, rate, seconds, short } from "../format.js";
+import { amount, count, percent, plural, rate, seconds } from "../format.js";
 import { paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { best } from "./best.js";
@@ -30,8 +30,7 @@ export function pool(page, root) {
     page.ask();
   });
   const job = panel("Job", html("p", { class: "message" }, message), answer, range.root);
-  const [bestPanel, ratePanel] = [panel("Best hash so far", falling.root), panel("Hash rate by miner", speeds.root)];
-  const pair = html("div", { class: "pair" }, bestPanel, ratePanel);
+  const pair = html("div", { class: "pair" }, panel("Best hash so far", falling.root), panel("Hash rate by miner", speeds.root));
   const ask = form(page, () => (chosen = ""));
   root.append(ask, summary.root, job, pair, audits.root, others.root);
   let shown = "";
@@ -44,7 +43,7 @@ export function pool(page, root) {
     if (changes.any("about")) ask.hidden = !mayAct(store.about);
     if (changes.any("jobs", "nodes", "about")) summarise(page, summary, current);
     if (changes.any("jobs")) {
-      say(message, current ? `“${current.message}”` : "No job yet. The miners wait.");
+      say(message, current ? `“${current.message}”` : "No job yet.");
       showAnswer(answer, current);
       others.draw(id);
     }
@@ -52,7 +51,7 @@ export function pool(page, root) {
     falling.draw(changes, current);
     speeds.draw(changes);
     audits.draw(changes);
-    put(bestPanel, { hidden: !current });
+    pair.hidden = !current;
   });
 }
 
@@ -74,10 +73,10 @@ function summarise({ store }, tiles, job) {
   const up = miners.filter((node) => node.state === "up");
   const speed = job?.state === "running" ? job.rate : up.reduce((sum, node) => sum + (node.rate ?? 0), 0);
   tiles.set("Hash rate", rate(speed), job?.state === "running" ? "this job" : "all miners");
-  tiles.set("Done", job ? percent(doneOf(job)) : "–", job ? `${short(Number(job.done))} of ${short(Number(job.total))} nonces` : "");
+  tiles.set("Done", job ? percent(doneOf(job)) : "–", job ? `${amount(Number(job.done))} of ${amount(Number(job.total))} nonces` : "");
   const took = job?.finished && job.submitted ? job.finished - job.submitted : null;
-  tiles.set("Left", !job?.finished ? seconds(job?.seconds_left) : "none", took == null ? "" : `it took ${seconds(took)}`);
-  tiles.set("Miners", String(up.length), miners.length > up.length ? `${miners.length - up.length} away` : "all at work or ready");
+  tiles.set("Left", !job?.finished ? seconds(job?.seconds_left) : "done", took == null ? "" : `it took ${seconds(took)}`);
+  tiles.set("Miners", String(up.length), miners.length > up.length ? `${miners.length - up.length} away` : up.length ? "all there" : "none yet");
 }
 
 /** @param {import("../store.js").Row} job */

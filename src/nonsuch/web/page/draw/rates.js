@@ -42,6 +42,7 @@ export function rates(page) {
     const x = linear([first, second - 1], [MARGIN.left, chart.width - MARGIN.right]);
     const y = linear([0, top], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const floor = new Float64Array(SECONDS);
+    put(layers, { class: list.length > APART ? null : "apart" }); // thin ones would be all edge
     sync(layers, list, (layer) => layer.name, () => svg("path"), (path, layer) => {
       put(path, { class: `layer ${layer.hue}`, d: area(layer.values, floor, second, x, y, first) });
     });

@@ -5,7 +5,7 @@
  */
 
 import { html, put, say, svg, sync } from "../dom.js";
-import { byName, count, percent, plural, short } from "../format.js";
+import { amount, byName, count, percent, plural, short } from "../format.js";
 import { linear, ticks } from "../scale.js";
 import { fillLegend, legend, plot } from "./plot.js";
 
@@ -22,6 +22,7 @@ const STATES = {
 const MARGIN = { top: 4, right: 1, bottom: 20, left: 1 };
 const BAR = 34;
 const OWNERS = 9;
+const NAMED = 12; // miners with leases
 const HINT = "Below the range: whose each part is. Point at a part to read about it.";
 
 /**
@@ -96,14 +97,16 @@ export function shards(page) {
     const sums = sumBy(all, (row) => row.state);
     const told = [...sums.values()].reduce((sum, one) => sum + one.nonces, 0);
     const items = Object.keys(STATES).filter((state) => sums.has(state)).map((state) => ({ state, ...sums.get(state) }));
-    const list = [...items, { state: "free", nonces: total - told, shards: 0 }];
+    const list = told < total ? [...items, { state: "free", nonces: total - told }] : items;
     sync(states, list, (item) => item.state, (item) => stateItem(item.state), (element, item) => {
       say(element.children[1], STATES[item.state] ?? "free");
-      say(element.children[2], `${short(item.nonces ?? 0)} (${percent((item.nonces ?? 0) / total)})`);
+      say(element.children[2], `${amount(item.nonces ?? 0)} (${percent((item.nonces ?? 0) / total)})`);
     });
     const leased = [...sumBy(all.filter((row) => row.state === "leased"), (row) => row.node)];
     leased.sort(([left], [right]) => byName(left, right));
-    fillLegend(who, leased.map(([name, sum]) => ({ key: name, hue: page.colours.of(name), text: `${name} has ${plural(sum.shards, "shard")}` })));
+    const named = leased.slice(0, NAMED).map(([name, sum]) => ({ key: name, hue: page.colours.of(name), text: `${name} has ${plural(sum.shards, "shard")}` }));
+    const others = leased.slice(NAMED);
+    fillLegend(who, others.length ? [...named, { key: "", hue: "", text: `and ${plural(others.length, "more miner")}` }] : named);
     chart.describe(`The range 0 to ${count(current.last)} of the job: ${list.map((item) => `${STATES[item.state] ?? "free"} ${percent((item.nonces ?? 0) / total)}`).join(", ")}.`);
   }
 

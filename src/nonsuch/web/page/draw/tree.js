@@ -15,7 +15,8 @@ import { layOut } from "./tree_layout.js";
 const HEIGHT = 270;
 const MIDDLE = 118; // of the best chain: above it are flags, below it names and heights
 const LANE = 56;
-const SIZE = 22; // of a block
+const SIZE = 22; // of a block, where there is room
+const BADGE_FROM = 17; // a block that holds a number
 const TIP = 96; // from the tip to the right edge
 const CELL = { least: 15, first: 46, most: 130 }; // from block to block
 const IDS_FROM = 44; // a cell as wide as an id
@@ -61,6 +62,7 @@ export function tree(page) {
   let lane = LANE;
 
   const x = (/** @type {number} */ height) => (height - origin) * cell;
+  const side = () => Math.min(SIZE, cell * 0.75);
   const y = (/** @type {number} */ of) => MIDDLE + of * lane;
 
   /** @param {number | null} height */
@@ -124,7 +126,7 @@ export function tree(page) {
     const step = Math.max(1, niceStep(60 / cell));
     const [first, last] = sight();
     const marked = [];
-    for (let height = Math.ceil(Math.max(0, first) / step) * step; height <= Math.min(last, top); height += step) marked.push(height);
+    for (let height = Math.ceil(Math.max(0, first) / step) * step; byHeight.size && height <= Math.min(last, top); height += step) marked.push(height);
     sync(rules, marked, String, () => svg("text", { "text-anchor": "middle", y: HEIGHT - 6 }), (text, height) => say(text, String(height)));
   }
 
@@ -133,7 +135,7 @@ export function tree(page) {
 
   /** @param {Block} block */
   function make(block) {
-    const box = svg("rect", { x: -SIZE / 2, y: -SIZE / 2, width: SIZE, height: SIZE, rx: 5 });
+    const box = svg("rect", { rx: 5 });
     const label = svg("text", { class: "badge", dy: "0.35em" });
     const id = svg("text", { class: "id", y: SIZE / 2 + 12 }, shortId(block.id));
     const group = svg("g", {}, box, label, id);
@@ -145,7 +147,10 @@ export function tree(page) {
   function update(group, block) {
     const chosen = block.id === selected ? " selected" : "";
     put(group, { class: `block ${colours.of(block.miner)}${block.best ? "" : " stale"}${chosen}` });
+    const size = side();
+    put(group.children[0], { x: -size / 2, y: -size / 2, width: size, height: size });
     say(group.children[1], block.miner ? badge(block.miner) : "");
+    put(group.children[1], { visibility: size < BADGE_FROM ? "hidden" : null });
     put(group.children[2], { visibility: cell >= IDS_FROM ? null : "hidden" });
   }
 
@@ -163,17 +168,18 @@ export function tree(page) {
     sync(flags, tips, (tip) => tip.key, makeFlag, (group, tip) => {
       put(group, { class: `flag ${tip.hue}` });
       say(/** @type {Element} */ (group.lastChild), tip.text);
+      const width = Math.max(15, 6 + 7 * tip.text.length);
+      put(group.children[1], { x: -width / 2, width });
     });
   }
 
   /** @param {(typeof tips)[number]} tip */
   function makeFlag(tip) {
-    const size = tip.slot < 0 ? 30 : 15;
     return svg(
       "g",
       {},
       svg("path", { class: "pole", d: tip.slot < 0 ? `M0 ${-SIZE / 2 - 1}V-19` : "" }),
-      svg("rect", { x: -size / 2, y: -33, width: size, height: 14, rx: 3 }),
+      svg("rect", { y: -33, height: 14, rx: 3 }),
       svg("text", { y: -26, dy: "0.35em" }),
     );
   }
@@ -235,7 +241,7 @@ export function tree(page) {
   function curve(block, own) {
     const right = x(block.height);
     const parent = store.table("blocks").get(block.parent);
-    if (!parent) return `M${(right - SIZE / 2).toFixed(1)} ${own.toFixed(1)}h-8`;
+    if (!parent) return `M${(right - side() / 2).toFixed(1)} ${own.toFixed(1)}h-8`;
     const left = x(parent.height);
     const from = y(drawnLane.get(parent.id) ?? lanes.get(parent.id) ?? 0);
     const middle = (left + right) / 2;
@@ -253,6 +259,7 @@ export function tree(page) {
 
   function describe() {
     const block = store.table("blocks").get(selected);
+    if (!byHeight.size) return say(detail, "No block yet.");
     if (!block) return say(detail, `Flags show ${tips[0]?.slot === -1 ? "how many nodes stand at a block" : "which nodes stand at a block"}. Click a block, or use the arrow keys, to read about it.`);
     const spread = block.t50 == null ? "" : ` Half of the nodes had it after ${seconds(block.t50)}${block.t90 == null ? "" : `, nine tenths after ${seconds(block.t90)}`}.`;
     const place_ = block.best ? "on the best chain" : "stale";
@@ -322,7 +329,7 @@ export function tree(page) {
     if (other) arrange(changes);
     if (changes.any("blocks", "nodes")) flag();
     const { moving, changed, all } = move(elapsed);
-    const seen = `${sight()} ${cell >= IDS_FROM}`;
+    const seen = `${sight()} ${cell >= IDS_FROM} ${side()}`;
     const populated = other || stale || wide || seen !== range || changes.any("nodes");
     if (populated) {
       current = inSight();
