@@ -1,13 +1,13 @@
 // @ts-check
 /**
- * A colour for each node, the same for as long as the page is open. The ten hues (style.css) stay
+ * A colour for each node, the same for as long as the page is open. The eight hues (style.css) stay
  * apart for people who see fewer of them; with more nodes than hues the number on a block or
  * beside a swatch says which one it is.
  */
 
 import { byName } from "./format.js";
 
-const HUES = 10;
+const HUES = 8;
 
 /** Roles that find blocks or nonces; others are drawn in grey. */
 const COLOURED = new Set(["miner", "gossip", "peer", "race", "agent"]);

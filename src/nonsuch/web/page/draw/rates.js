@@ -11,7 +11,7 @@ const MARGIN = { top: 10, right: 8, bottom: 26, left: 64 };
 const HEIGHT = 200;
 const SECONDS = 120;
 const SECONDS_LEAST = 20; // shown, though nothing is that old
-const APART = 9; // as many as have a colour of their own; the rest is one layer
+const APART = 7; // as many as have a colour of their own; the rest is one layer
 
 /** @typedef {{name: string, hue: string, values: Float64Array, last: number}} Layer */
 
