@@ -150,3 +150,22 @@ def test_shares_have_their_error_bars_and_what_was_expected(stage: Stage, visit:
     low, high = row.locator(".error").evaluate(box)
     dot, expected = (row.locator(part).evaluate(box)[0] for part in ("circle", ".expected"))
     assert low < dot < expected < high
+
+
+def test_the_tree_is_moved_by_hand(stage: Stage, visit: Visit) -> None:
+    stage.tell(STARTED, chain(blocks=200))
+    page = visit(still=True)
+    last = page.locator(".heights text").last
+    expect(last).to_have_text("198")
+    box = page.get_by_role("group", name="Block tree").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 700, box["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Follow the tip")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+    expect(last).not_to_have_text("198")
+    page.mouse.wheel(10_000, 0)
+    expect(last).to_have_text("198")

@@ -21,7 +21,10 @@ export function actions(box) {
     clearTimeout(timer);
     const hide = () => (box.hidden = true);
     const words = html("p", { role: good ? "status" : "alert" }, text);
-    box.replaceChildren(words, html("button", { type: "button", class: "plain", click: hide }, "Close"));
+    box.replaceChildren(
+      words,
+      html("button", { type: "button", class: "plain", click: hide }, "Close"),
+    );
     box.className = good ? "answer" : "answer bad";
     box.hidden = false;
     if (good) timer = window.setTimeout(hide, SHOWN_SECONDS * 1000);

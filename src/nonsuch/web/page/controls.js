@@ -21,7 +21,11 @@ export function controls({ store, act }, root) {
     if (await act("/api/heal")) loss.set(0);
   });
   const record = button("Record", () => act("/api/recording", { on: !store.about.recording }));
-  const download = html("a", { href: "/api/recording", download: true, class: "button" }, "Download the recording");
+  const download = html(
+    "a",
+    { href: "/api/recording", download: true, class: "button" },
+    "Download the recording",
+  );
   const loss = lossSlider(act);
   root.append(add, heal, loss.root, html("span", { class: "grow" }), record, download);
   let recorded = false;

@@ -100,11 +100,19 @@ export const empty = (text) => html("p", { class: "empty" }, text);
  */
 export function table(caption, heads) {
   const cells = heads.map((head) =>
-    html("th", { scope: "col", class: head.startsWith("#") ? "number" : null }, head.replace("#", "")),
+    html(
+      "th",
+      { scope: "col", class: head.startsWith("#") ? "number" : null },
+      head.replace("#", ""),
+    ),
   );
   const body = html("tbody");
   const whole = html("table", {}, html("caption", { class: "unseen" }, caption));
   whole.append(html("thead", {}, html("tr", {}, ...cells)), body);
-  const box = html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption }, whole);
+  const box = html(
+    "div",
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
+    whole,
+  );
   return { box, body };
 }

@@ -79,7 +79,8 @@ function start() {
       if (whole) ask();
       return whole;
     },
-    (state, seconds) => connection(element("connection"), element("lost"), state, seconds, () => stream.retry()),
+    (state, seconds) =>
+      connection(element("connection"), element("lost"), state, seconds, () => stream.retry()),
   );
 }
 

@@ -57,7 +57,11 @@ export function menu({ store, act }) {
       close();
       act(`/api/nodes/${encodeURIComponent(name)}/${verb}`);
     };
-    return html("button", { type: "button", role: "menuitem", tabindex: -1, class: verb, click }, words);
+    return html(
+      "button",
+      { type: "button", role: "menuitem", tabindex: -1, class: verb, click },
+      words,
+    );
   }
 
   return (button, name) => {

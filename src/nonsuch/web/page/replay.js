@@ -12,11 +12,27 @@ const TICK_SECONDS = 0.25; // the stream is silent while nothing happens, and th
 
 /** @type {import("./main.js").View} */
 export function replay({ store, act, ask }, root) {
-  const play = html("button", { type: "button", click: () => act("/api/replay", { paused: !store.about.paused }, true) });
-  const slider = html("input", { type: "range", min: 0, step: 0.01, class: "grow", "aria-label": "Time of the recording" });
+  const play = html("button", {
+    type: "button",
+    click: () => act("/api/replay", { paused: !store.about.paused }, true),
+  });
+  const slider = html("input", {
+    type: "range",
+    min: 0,
+    step: 0.01,
+    class: "grow",
+    "aria-label": "Time of the recording",
+  });
   const clock = html("output", { class: "clock" });
   const speeds = SPEEDS.map((speed) => html("option", { value: speed }, `×${speed}`));
-  const speed = html("select", { "aria-label": "Speed", change: () => act("/api/replay", { speed: Number(speed.value) }, true) }, ...speeds);
+  const speed = html(
+    "select",
+    {
+      "aria-label": "Speed",
+      change: () => act("/api/replay", { speed: Number(speed.value) }, true),
+    },
+    ...speeds,
+  );
   root.append(play, slider, clock, speed);
   let held = 0; // when the slider was moved last: the stream does not move it back meanwhile
   let timer = 0;
@@ -54,6 +70,7 @@ export function replay({ store, act, ask }, root) {
     slider.value = String(position);
     show(position);
     clearTimeout(tick);
-    if (!about.paused && about.begin + position < about.end) tick = window.setTimeout(ask, TICK_SECONDS * 1000);
+    if (!about.paused && about.begin + position < about.end)
+      tick = window.setTimeout(ask, TICK_SECONDS * 1000);
   };
 }

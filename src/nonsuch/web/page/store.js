@@ -136,7 +136,10 @@ export function together(all) {
       else tables.set(name, new Set(keys));
     }
   }
-  return made(all.some((changes) => changes.reset), tables);
+  return made(
+    all.some((changes) => changes.reset),
+    tables,
+  );
 }
 
 /** @param {boolean} reset @param {Map<string, Set<string>>} tables @returns {Changes} */

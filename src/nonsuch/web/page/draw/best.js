@@ -31,19 +31,34 @@ export function best(page) {
   /** @param {import("../store.js").Changes} changes @param {import("../store.js").Row | undefined} job */
   function draw(changes, job) {
     if (!job || (!changes.any("best", "jobs") && !chart.resized())) return;
-    const rows = [...page.store.owned("best", job.job).values()].sort((left, right) => left.at - right.at);
+    const rows = [...page.store.owned("best", job.job).values()].sort(
+      (left, right) => left.at - right.at,
+    );
     const begun = job.submitted ?? rows[0]?.at ?? page.store.at;
-    const end = Math.max(0.001, (job.finished ?? Math.max(page.store.at, rows.at(-1)?.at ?? 0)) - begun);
-    const found = rows.map((row) => /** @type {[number, number]} */ ([Math.max(0, row.at - begun), zeroBits(row.hash)]));
+    const end = Math.max(
+      0.001,
+      (job.finished ?? Math.max(page.store.at, rows.at(-1)?.at ?? 0)) - begun,
+    );
+    const found = rows.map(
+      (row) => /** @type {[number, number]} */ ([Math.max(0, row.at - begun), zeroBits(row.hash)]),
+    );
     const middle = Math.log2(Math.max(2, Number(job.done))) + MIDDLE;
     const top = Math.ceil(Math.max(...found.map(([, bits]) => bits), middle) + 1.5);
-    const bottom = Math.max(0, Math.floor(Math.min(top - 10, ...found.slice(-6).map(([, bits]) => bits)) - 1));
+    const bottom = Math.max(
+      0,
+      Math.floor(Math.min(top - 10, ...found.slice(-6).map(([, bits]) => bits)) - 1),
+    );
     const x = linear([0, end], [MARGIN.left, chart.width - MARGIN.right]);
     const y = linear([bottom, top], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const inside = (/** @type {number} */ bits) => y(Math.min(top, Math.max(bottom, bits)));
     /** @param {number} shift @returns {[number, number][]} */
-    const lawful = (shift) => samples(Number(job.done), end).map(([at, bits]) => [x(at), inside(bits + shift)]);
-    put(band, { d: Number(job.done) ? `${line(lawful(HIGH))}${line(lawful(LOW).reverse()).replace("M", "L")}Z` : "" });
+    const lawful = (shift) =>
+      samples(Number(job.done), end).map(([at, bits]) => [x(at), inside(bits + shift)]);
+    put(band, {
+      d: Number(job.done)
+        ? `${line(lawful(HIGH))}${line(lawful(LOW).reverse()).replace("M", "L")}Z`
+        : "",
+    });
     put(law, { d: Number(job.done) ? line(lawful(MIDDLE)) : "" });
     const seen = found.map(([at, bits]) => /** @type {[number, number]} */ ([x(at), inside(bits)]));
     put(path, { d: seen.length ? steps([...seen, [x(end), seen[seen.length - 1][1]]]) : "" });
@@ -51,8 +66,13 @@ export function best(page) {
     chart.bottom(timeTicks(0, end, chart.width / 110), x, seconds);
     chart.left(ticks(bottom, top, 5).filter(Number.isInteger), y, String);
     const reached = found.length ? found[found.length - 1][1].toFixed(1) : "no";
-    say(caption, `Leading zero bits: ${reached} now, ${middle.toFixed(1)} expected of so many hashes. Nine searches of ten stay in the band.`);
-    chart.describe(`The best hash has ${reached} leading zero bits after ${seconds(end)} and ${rows.length} improvements; ${middle.toFixed(1)} would be expected.`);
+    say(
+      caption,
+      `Leading zero bits: ${reached} now, ${middle.toFixed(1)} expected of so many hashes. Nine searches of ten stay in the band.`,
+    );
+    chart.describe(
+      `The best hash has ${reached} leading zero bits after ${seconds(end)} and ${rows.length} improvements; ${middle.toFixed(1)} would be expected.`,
+    );
   }
 
   return { root, draw };

@@ -22,15 +22,13 @@ export function chain(page, root) {
   const found = shares(page);
   const undone = reorgList(page);
   const listed = blockList(page);
-  const pair = html("div", { class: "pair" }, panel("How fast blocks travel", travel.root), found.root);
-  root.append(
-    ask,
-    summary.root,
-    panel("Block tree", forest.root),
-    pair,
-    undone.root,
-    listed.root,
+  const pair = html(
+    "div",
+    { class: "pair" },
+    panel("How fast blocks travel", travel.root),
+    found.root,
   );
+  root.append(ask, summary.root, panel("Block tree", forest.root), pair, undone.root, listed.root);
   const slow = paced(page.ask, READABLE_SECONDS, (changes) => {
     if (changes.any("about")) ask.hidden = !mayAct(store.about) || store.about.network !== "peer";
     if (changes.any("blocks", "nodes")) summarise(store, summary);
@@ -57,17 +55,40 @@ function summarise(store, tiles) {
   const standing = [...store.table("nodes").values()].filter((node) => node.tip);
   const tips = [...Map.groupBy(standing, (node) => node.tip).values()].map((nodes) => nodes.length);
   tiles.set("Height", String(height), plural(blocks.size, "block"));
-  tiles.set("Nodes agree", standing.length ? `${Math.max(...tips)} of ${standing.length}` : "–", tips.length > 1 ? `${tips.length} tips` : "one tip");
-  tiles.set("Stale blocks", blocks.size ? percent(stale / blocks.size) : "–", `${stale} of ${blocks.size}`);
+  tiles.set(
+    "Nodes agree",
+    standing.length ? `${Math.max(...tips)} of ${standing.length}` : "–",
+    tips.length > 1 ? `${tips.length} tips` : "one tip",
+  );
+  tiles.set(
+    "Stale blocks",
+    blocks.size ? percent(stale / blocks.size) : "–",
+    `${stale} of ${blocks.size}`,
+  );
   const recent = travelled(store);
   const reached = recent.filter((block) => block.t90 != null);
-  tiles.set("Half have it", seconds(median(recent.map((block) => block.t50))), "after a block is found");
-  tiles.set("Nine tenths", seconds(median(reached.map((block) => block.t90))), `median of ${recent.length}`);
+  tiles.set(
+    "Half have it",
+    seconds(median(recent.map((block) => block.t50))),
+    "after a block is found",
+  );
+  tiles.set(
+    "Nine tenths",
+    seconds(median(reached.map((block) => block.t90))),
+    `median of ${recent.length}`,
+  );
 }
 
 /** @param {import("../main.js").Page} page */
 function reorgList({ store }) {
-  const { box, body } = table("Reorganisations, the newest first", ["Time", "Node", "#Fork at", "#Left", "#Joined", "#New height"]);
+  const { box, body } = table("Reorganisations, the newest first", [
+    "Time",
+    "Node",
+    "#Fork at",
+    "#Left",
+    "#Joined",
+    "#New height",
+  ]);
   const root = panel("Reorganisations", box);
   return {
     root,
@@ -76,10 +97,23 @@ function reorgList({ store }) {
       if (!changes.any("reorgs")) return;
       const rows = [...store.table("reorgs")].reverse();
       root.hidden = !rows.length;
-      sync(body, rows, ([key]) => key, ([, row]) => {
-        const numbers = [row.fork_height, row.left, row.joined, row.height].map((value) => html("td", { class: "number" }, String(value)));
-        return html("tr", {}, html("td", {}, moment(row.at, store.about)), html("td", {}, row.node), ...numbers);
-      });
+      sync(
+        body,
+        rows,
+        ([key]) => key,
+        ([, row]) => {
+          const numbers = [row.fork_height, row.left, row.joined, row.height].map((value) =>
+            html("td", { class: "number" }, String(value)),
+          );
+          return html(
+            "tr",
+            {},
+            html("td", {}, moment(row.at, store.about)),
+            html("td", {}, row.node),
+            ...numbers,
+          );
+        },
+      );
     },
   };
 }
@@ -89,17 +123,59 @@ const LISTED = 25;
 /** The tree in words; made only while it is open. @param {import("../main.js").Page} page */
 function blockList(page) {
   const { store } = page;
-  const { box, body } = table("The newest blocks", ["#Height", "Block", "Parent", "Miner", "Chain", "#Seen by", "#Half", "#Nine tenths"]);
-  const root = html("details", { class: "panel", toggle: () => show() }, html("summary", {}, "The newest blocks as a table"), box);
+  const { box, body } = table("The newest blocks", [
+    "#Height",
+    "Block",
+    "Parent",
+    "Miner",
+    "Chain",
+    "#Seen by",
+    "#Half",
+    "#Nine tenths",
+  ]);
+  const root = html(
+    "details",
+    { class: "panel", toggle: () => show() },
+    html("summary", {}, "The newest blocks as a table"),
+    box,
+  );
 
   function show() {
     if (!root.open) return;
-    const rows = [...store.table("blocks").values()].sort((left, right) => right.height - left.height || right.at - left.at);
-    sync(body, rows.slice(0, LISTED), (block) => block.id, () => html("tr", {}, ...Array.from({ length: 8 }, (_, index) => html("td", { class: [0, 5, 6, 7].includes(index) ? "number" : null }))), (row, block) => {
-      const texts = [block.height, shortId(block.id), shortId(block.parent), block.miner || "–", block.best ? "best" : "stale", block.seen, seconds(block.t50), seconds(block.t90)];
-      texts.forEach((text, index) => (row.children[index].textContent = String(text)));
-    });
+    const rows = [...store.table("blocks").values()].sort(
+      (left, right) => right.height - left.height || right.at - left.at,
+    );
+    sync(
+      body,
+      rows.slice(0, LISTED),
+      (block) => block.id,
+      () =>
+        html(
+          "tr",
+          {},
+          ...Array.from({ length: 8 }, (_, index) =>
+            html("td", { class: [0, 5, 6, 7].includes(index) ? "number" : null }),
+          ),
+        ),
+      (row, block) => {
+        const texts = [
+          block.height,
+          shortId(block.id),
+          shortId(block.parent),
+          block.miner || "–",
+          block.best ? "best" : "stale",
+          block.seen,
+          seconds(block.t50),
+          seconds(block.t90),
+        ];
+        texts.forEach((text, index) => (row.children[index].textContent = String(text)));
+      },
+    );
   }
 
-  return { root, draw: (/** @type {import("../store.js").Changes} */ changes) => void (changes.any("blocks") && show()) };
+  return {
+    root,
+    draw: (/** @type {import("../store.js").Changes} */ changes) =>
+      void (changes.any("blocks") && show()),
+  };
 }

@@ -33,7 +33,8 @@ export function coordinator(page, root) {
 }
 
 /** @param {import("../store.js").Store} store */
-const sorted = (store) => [...store.table("rounds").values()].sort((left, right) => left.height - right.height);
+const sorted = (store) =>
+  [...store.table("rounds").values()].sort((left, right) => left.height - right.height);
 
 /** @param {Row} round */
 const took = (round) => (round.solved == null ? null : round.solved - round.at);
@@ -42,12 +43,17 @@ const took = (round) => (round.solved == null ? null : round.solved - round.at);
 function summarise(store, tiles) {
   const rounds = sorted(store);
   const solved = rounds.map(took).filter((one) => one != null);
-  const sum = (/** @type {string} */ name) => rounds.reduce((total, round) => total + (round[name] ?? 0), 0);
+  const sum = (/** @type {string} */ name) =>
+    rounds.reduce((total, round) => total + (round[name] ?? 0), 0);
   const answers = sum("answers");
   tiles.set("Round", String(rounds.at(-1)?.height ?? "–"), `${solved.length} solved here`);
   tiles.set("Time a round", seconds(median(solved)), "median");
   tiles.set("Answers", count(answers), `${count(sum("refused"))} refused`);
-  tiles.set("Stale", answers ? percent(sum("stale") / answers) : "–", `${count(sum("stale"))} came too late`);
+  tiles.set(
+    "Stale",
+    answers ? percent(sum("stale") / answers) : "–",
+    `${count(sum("stale"))} came too late`,
+  );
   const speeds = [...store.table("agents").values()].map((agent) => agent.rate ?? 0);
   tiles.set("Agents", String(speeds.length), rate(speeds.reduce((total, one) => total + one, 0)));
 }
@@ -61,21 +67,44 @@ function roundTimes(page) {
   /** @param {import("../store.js").Changes} changes */
   function draw(changes) {
     if (!changes.any("rounds") && !chart.resized()) return;
-    const rounds = sorted(page.store).filter((round) => took(round) != null).slice(-SHOWN);
-    const top = Math.max(0.001, ...rounds.map((round) => /** @type {number} */ (took(round)))) * 1.05;
+    const rounds = sorted(page.store)
+      .filter((round) => took(round) != null)
+      .slice(-SHOWN);
+    const top =
+      Math.max(0.001, ...rounds.map((round) => /** @type {number} */ (took(round)))) * 1.05;
     const x = linear([0, SHOWN], [MARGIN.left + 4, chart.width - MARGIN.right]);
     const y = linear([0, top], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const width = Math.max(2, x(1) - x(0) - 2);
     const list = rounds.map((round, index) => ({ round, index: index + SHOWN - rounds.length }));
-    sync(bars, list, ({ round }) => String(round.height), () => svg("rect", { rx: 1.5 }), (bar, { round, index }) => {
-      const up = y(/** @type {number} */ (took(round)));
-      put(bar, { class: page.colours.of(round.winner), x: x(index).toFixed(1), width: width.toFixed(1), y: up.toFixed(1), height: Math.max(1, HEIGHT - MARGIN.bottom - up).toFixed(1) });
-    });
+    sync(
+      bars,
+      list,
+      ({ round }) => String(round.height),
+      () => svg("rect", { rx: 1.5 }),
+      (bar, { round, index }) => {
+        const up = y(/** @type {number} */ (took(round)));
+        put(bar, {
+          class: page.colours.of(round.winner),
+          x: x(index).toFixed(1),
+          width: width.toFixed(1),
+          y: up.toFixed(1),
+          height: Math.max(1, HEIGHT - MARGIN.bottom - up).toFixed(1),
+        });
+      },
+    );
     chart.left(ticks(0, top, 4), y, seconds);
     const step = Math.max(2, Math.round((50 * SHOWN) / chart.width));
-    const marked = list.filter((_, index) => (list.length - 1 - index) % step === 0).map(({ index }) => index);
-    chart.bottom(marked, (index) => x(index) + width / 2, (index) => String(rounds[index - SHOWN + rounds.length]?.height ?? ""));
-    chart.describe(`Times of the last ${rounds.length} rounds, the longest ${seconds(top / 1.05)}, in the colours of the agents that won them.`);
+    const marked = list
+      .filter((_, index) => (list.length - 1 - index) % step === 0)
+      .map(({ index }) => index);
+    chart.bottom(
+      marked,
+      (index) => x(index) + width / 2,
+      (index) => String(rounds[index - SHOWN + rounds.length]?.height ?? ""),
+    );
+    chart.describe(
+      `Times of the last ${rounds.length} rounds, the longest ${seconds(top / 1.05)}, in the colours of the agents that won them.`,
+    );
   }
 
   return { root: chart.root, draw };
@@ -83,18 +112,50 @@ function roundTimes(page) {
 
 /** @param {import("../main.js").Page} page */
 function roundTable({ store, colours }) {
-  const { box, body } = table("Rounds, the newest first", ["#Height", "Begun", "Follows", "#Headers out", "#Answers in", "#Stale", "#Refused", "Winner", "#Took", "#Nonce", "Hash"]);
+  const { box, body } = table("Rounds, the newest first", [
+    "#Height",
+    "Begun",
+    "Follows",
+    "#Headers out",
+    "#Answers in",
+    "#Stale",
+    "#Refused",
+    "Winner",
+    "#Took",
+    "#Nonce",
+    "Hash",
+  ]);
   const root = panel("Rounds", box);
   const numbers = new Set([0, 3, 4, 5, 6, 8, 9]);
-  const make = () => html("tr", {}, ...Array.from({ length: 11 }, (_, index) => html("td", { class: numbers.has(index) ? "number" : null })));
+  const make = () =>
+    html(
+      "tr",
+      {},
+      ...Array.from({ length: 11 }, (_, index) =>
+        html("td", { class: numbers.has(index) ? "number" : null }),
+      ),
+    );
 
   /** @param {HTMLTableRowElement} line @param {Row} round */
   function update(line, round) {
-    const texts = [round.height, moment(round.at, store.about), shortId(round.header), round.sent, round.answers, round.stale, round.refused, null, seconds(took(round)), round.nonce == null ? "–" : count(round.nonce), shortId(round.hash)];
+    const texts = [
+      round.height,
+      moment(round.at, store.about),
+      shortId(round.header),
+      round.sent,
+      round.answers,
+      round.stale,
+      round.refused,
+      null,
+      seconds(took(round)),
+      round.nonce == null ? "–" : count(round.nonce),
+      shortId(round.hash),
+    ];
     texts.forEach((text, index) => {
       const cell = line.cells[index];
       if (text !== null) say(cell, String(text ?? "–"));
-      else if (cell.textContent !== (round.winner || "waiting")) cell.replaceChildren(round.winner ? node(colours, round.winner) : "waiting");
+      else if (cell.textContent !== (round.winner || "waiting"))
+        cell.replaceChildren(round.winner ? node(colours, round.winner) : "waiting");
     });
     put(line, { class: round.winner ? null : "open" });
     put(line.cells[6], { class: round.refused ? "number wrong" : "number" });
@@ -104,32 +165,68 @@ function roundTable({ store, colours }) {
     root,
     /** @param {import("../store.js").Changes} changes */
     draw: (changes) => {
-      if (changes.any("rounds")) sync(body, sorted(store).slice(-LISTED).reverse(), (round) => String(round.height), make, update);
+      if (changes.any("rounds"))
+        sync(
+          body,
+          sorted(store).slice(-LISTED).reverse(),
+          (round) => String(round.height),
+          make,
+          update,
+        );
     },
   };
 }
 
 /** @param {import("../main.js").Page} page */
 function agentTable({ store, colours }) {
-  const { box, body } = table("Agents", ["Agent", "Address", "#Answers", "#Accepted", "#Stale", "#Errors", "#Rate"]);
+  const { box, body } = table("Agents", [
+    "Agent",
+    "Address",
+    "#Answers",
+    "#Accepted",
+    "#Stale",
+    "#Errors",
+    "#Rate",
+  ]);
   const note = html("p", { class: "quiet caption" });
   const root = panel("Agents", box, note);
   const make = (/** @type {[string, Row]} */ [name]) =>
-    html("tr", {}, html("th", { scope: "row" }, node(colours, name)), ...Array.from({ length: 6 }, (_, index) => html("td", { class: index ? "number" : null })));
+    html(
+      "tr",
+      {},
+      html("th", { scope: "row" }, node(colours, name)),
+      ...Array.from({ length: 6 }, (_, index) => html("td", { class: index ? "number" : null })),
+    );
   return {
     root,
     /** @param {import("../store.js").Changes} changes */
     draw: (changes) => {
       if (!changes.any("agents", "nodes")) return;
       const rows = [...store.table("agents")].sort(([left], [right]) => byName(left, right));
-      sync(body, rows, ([name]) => name, make, (line, [name, agent]) => {
-        put(line.children[0].children[0].children[0], { class: `swatch ${colours.of(name)}` });
-        const texts = [agent.address ?? "–", count(agent.answers), count(agent.accepted), count(agent.stale), count(agent.errors), rate(agent.rate)];
-        texts.forEach((text, index) => say(line.children[index + 1], text));
-        put(line.children[5], { class: agent.errors ? "number wrong" : "number" });
-      });
+      sync(
+        body,
+        rows,
+        ([name]) => name,
+        make,
+        (line, [name, agent]) => {
+          put(line.children[0].children[0].children[0], { class: `swatch ${colours.of(name)}` });
+          const texts = [
+            agent.address ?? "–",
+            count(agent.answers),
+            count(agent.accepted),
+            count(agent.stale),
+            count(agent.errors),
+            rate(agent.rate),
+          ];
+          texts.forEach((text, index) => say(line.children[index + 1], text));
+          put(line.children[5], { class: agent.errors ? "number wrong" : "number" });
+        },
+      );
       const errors = rows.reduce((sum, [, agent]) => sum + (agent.errors ?? 0), 0);
-      say(note, `The rate is an estimate from answers in. ${errors ? `${plural(errors, "error")} so far.` : "No errors so far."}`);
+      say(
+        note,
+        `The rate is an estimate from answers in. ${errors ? `${plural(errors, "error")} so far.` : "No errors so far."}`,
+      );
     },
   };
 }

@@ -63,6 +63,9 @@ export function connection(chip, notice, state, seconds, retry) {
     const text = `The connection is lost. What you see is the last that was heard. Trying again in ${seconds} s.`;
     notice.replaceChildren(text, now);
   } else if (state === "refused") {
-    notice.replaceChildren("The dashboard wants its token: open the address that its program printed.", now);
+    notice.replaceChildren(
+      "The dashboard wants its token: open the address that its program printed.",
+      now,
+    );
   }
 }

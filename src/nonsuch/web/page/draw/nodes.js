@@ -24,20 +24,39 @@ export function nodes(page, root) {
     input: () => draw({ reset: true, tables: new Map(), any: () => true }, 0),
   });
   const list = html("ul", { class: "nodes" });
-  const box = html("div", { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "nodes-title" }, list);
+  const box = html(
+    "div",
+    { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "nodes-title" },
+    list,
+  );
   const open = menu(page);
   const title = html("h2", { id: "nodes-title" }, "Nodes ");
   root.replaceChildren(html("div", { class: "head" }, title, summary, filter), box);
 
   /** @param {import("../store.js").Row} row */
   function make(row) {
-    const button = html("button", { type: "button", class: "plain dots", "aria-haspopup": "menu", "aria-label": `Actions for ${row.name}` }, "⋯");
+    const button = html(
+      "button",
+      {
+        type: "button",
+        class: "plain dots",
+        "aria-haspopup": "menu",
+        "aria-label": `Actions for ${row.name}`,
+      },
+      "⋯",
+    );
     button.addEventListener("click", () => open(button, row.name));
     return html(
       "li",
       {},
       html("span", { class: "swatch", "aria-hidden": "true" }),
-      html("span", { class: "who" }, html("b", {}, row.name), " ", html("span", { class: "quiet role" })),
+      html(
+        "span",
+        { class: "who" },
+        html("b", {}, row.name),
+        " ",
+        html("span", { class: "quiet role" }),
+      ),
       html("span", { class: "rate" }),
       html("span", { class: "state" }),
       button,
@@ -70,13 +89,19 @@ export function nodes(page, root) {
     if (changes.any("about") || keys.some((key) => !table.has(key) || !keptUnder(list, key))) {
       return sync(list, wanted(table), (row) => row.name, make, update);
     }
-    for (const key of keys) update(/** @type {HTMLLIElement} */ (keptUnder(list, key)), /** @type {any} */ (table.get(key)));
+    for (const key of keys)
+      update(
+        /** @type {HTMLLIElement} */ (keptUnder(list, key)),
+        /** @type {any} */ (table.get(key)),
+      );
   }
 
   /** @param {ReadonlyMap<string, import("../store.js").Row>} table */
   function wanted(table) {
     const text = filter.value.trim().toLowerCase();
-    const rows = [...table.values()].filter((row) => `${row.name} ${row.role} ${row.state}`.includes(text));
+    const rows = [...table.values()].filter((row) =>
+      `${row.name} ${row.role} ${row.state}`.includes(text),
+    );
     return rows.sort((left, right) => rank(left) - rank(right) || byName(left.name, right.name));
   }
 
@@ -84,7 +109,8 @@ export function nodes(page, root) {
 }
 
 /** Those that lead come first. @param {import("../store.js").Row} row */
-const rank = (row) => (row.role === "pool" || row.role === "coordinator" ? 0 : row.role === "client" ? 2 : 1);
+const rank = (row) =>
+  row.role === "pool" || row.role === "coordinator" ? 0 : row.role === "client" ? 2 : 1;
 
 /** @param {import("../store.js").Row} row */
 const heightOf = (row) => (row.height ? `height ${row.height}` : "");
@@ -95,5 +121,7 @@ function count(table) {
   const states = new Map();
   for (const row of table.values()) states.set(row.state, (states.get(row.state) ?? 0) + 1);
   const parts = [...states].map(([state, number]) => `${number} ${state}`);
-  return states.size > 1 ? `${plural(table.size, "node")}: ${parts.join(", ")}` : parts[0] ?? "none yet";
+  return states.size > 1
+    ? `${plural(table.size, "node")}: ${parts.join(", ")}`
+    : (parts[0] ?? "none yet");
 }

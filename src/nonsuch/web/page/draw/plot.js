@@ -35,16 +35,37 @@ export function plot(page, { height, margin }) {
     resized: () => fresh && !(fresh = false),
     describe: (text) => put(drawing, { "aria-label": text }),
     bottom: (values, x, words) =>
-      sync(below, values, String, () => svg("text", { "text-anchor": "middle", y: height - margin.bottom + 16 }), (text, value) => {
-        put(text, { x: x(value).toFixed(1) });
-        say(text, words(value));
-      }),
+      sync(
+        below,
+        values,
+        String,
+        () => svg("text", { "text-anchor": "middle", y: height - margin.bottom + 16 }),
+        (text, value) => {
+          put(text, { x: x(value).toFixed(1) });
+          say(text, words(value));
+        },
+      ),
     left: (values, y, words) =>
-      sync(beside, values, String, () => svg("g", {}, svg("line"), svg("text", { "text-anchor": "end", x: margin.left - 8, dy: "0.32em" })), (g, value) => {
-        put(g, { transform: `translate(0 ${y(value).toFixed(1)})` });
-        put(/** @type {Element} */ (g.firstChild), { x1: margin.left, x2: self.width - margin.right });
-        say(/** @type {Element} */ (g.lastChild), words(value));
-      }),
+      sync(
+        beside,
+        values,
+        String,
+        () =>
+          svg(
+            "g",
+            {},
+            svg("line"),
+            svg("text", { "text-anchor": "end", x: margin.left - 8, dy: "0.32em" }),
+          ),
+        (g, value) => {
+          put(g, { transform: `translate(0 ${y(value).toFixed(1)})` });
+          put(/** @type {Element} */ (g.firstChild), {
+            x1: margin.left,
+            x2: self.width - margin.right,
+          });
+          say(/** @type {Element} */ (g.lastChild), words(value));
+        },
+      ),
   };
   new ResizeObserver(([entry]) => {
     const width = Math.floor(entry.contentRect.width);
@@ -67,7 +88,13 @@ export function figures(names) {
   const places = new Map(names.map((name) => [name, html("dd", {}, "–")]));
   const whys = new Map(names.map((name) => [name, html("dd", { class: "quiet" })]));
   const tiles = names.map((name) =>
-    html("div", {}, html("dt", {}, name), /** @type {Node} */ (places.get(name)), /** @type {Node} */ (whys.get(name))),
+    html(
+      "div",
+      {},
+      html("dt", {}, name),
+      /** @type {Node} */ (places.get(name)),
+      /** @type {Node} */ (whys.get(name)),
+    ),
   );
   return {
     root: html("dl", { class: "figures" }, ...tiles),
@@ -84,7 +111,11 @@ export const line = (points) =>
 
 /** The same, level until the next point. @param {[number, number][]} points */
 export const steps = (points) =>
-  points.map(([x, y], index) => (index ? `H${x.toFixed(1)}V${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}`)).join("");
+  points
+    .map(([x, y], index) =>
+      index ? `H${x.toFixed(1)}V${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}`,
+    )
+    .join("");
 
 /** Names with their colours. @returns {HTMLUListElement} */
 export const legend = () => html("ul", { class: "legend" });
@@ -94,8 +125,14 @@ export const legend = () => html("ul", { class: "legend" });
  * @param {{key: string, hue: string, text: string}[]} items
  */
 export function fillLegend(list, items) {
-  sync(list, items, (item) => item.key, () => html("li", {}, html("span", { class: "swatch", "aria-hidden": "true" }), html("span")), (element, item) => {
-    put(element.children[0], { class: `swatch ${item.hue}` });
-    say(element.children[1], item.text);
-  });
+  sync(
+    list,
+    items,
+    (item) => item.key,
+    () => html("li", {}, html("span", { class: "swatch", "aria-hidden": "true" }), html("span")),
+    (element, item) => {
+      put(element.children[0], { class: `swatch ${item.hue}` });
+      say(element.children[1], item.text);
+    },
+  );
 }

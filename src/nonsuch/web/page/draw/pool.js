@@ -30,7 +30,12 @@ export function pool(page, root) {
     page.ask();
   });
   const job = panel("Job", html("p", { class: "message" }, message), answer, range.root);
-  const pair = html("div", { class: "pair" }, panel("Best hash so far", falling.root), panel("Hash rate by miner", speeds.root));
+  const pair = html(
+    "div",
+    { class: "pair" },
+    panel("Best hash so far", falling.root),
+    panel("Hash rate by miner", speeds.root),
+  );
   const ask = form(page, () => (chosen = ""));
   root.append(ask, summary.root, job, pair, audits.root, others.root);
   let shown = "";
@@ -71,12 +76,29 @@ function jobNow(store, chosen) {
 function summarise({ store }, tiles, job) {
   const miners = [...store.table("nodes").values()].filter((node) => node.role === "miner");
   const up = miners.filter((node) => node.state === "up");
-  const speed = job?.state === "running" ? job.rate : up.reduce((sum, node) => sum + (node.rate ?? 0), 0);
+  const speed =
+    job?.state === "running" ? job.rate : up.reduce((sum, node) => sum + (node.rate ?? 0), 0);
   tiles.set("Hash rate", rate(speed), job?.state === "running" ? "this job" : "all miners");
-  tiles.set("Done", job ? percent(doneOf(job)) : "–", job ? `${amount(Number(job.done))} of ${amount(Number(job.total))} nonces` : "");
+  tiles.set(
+    "Done",
+    job ? percent(doneOf(job)) : "–",
+    job ? `${amount(Number(job.done))} of ${amount(Number(job.total))} nonces` : "",
+  );
   const took = job?.finished && job.submitted ? job.finished - job.submitted : null;
-  tiles.set("Left", !job?.finished ? seconds(job?.seconds_left) : "done", took == null ? "" : `it took ${seconds(took)}`);
-  tiles.set("Miners", String(up.length), miners.length > up.length ? `${miners.length - up.length} away` : up.length ? "all there" : "none yet");
+  tiles.set(
+    "Left",
+    !job?.finished ? seconds(job?.seconds_left) : "done",
+    took == null ? "" : `it took ${seconds(took)}`,
+  );
+  tiles.set(
+    "Miners",
+    String(up.length),
+    miners.length > up.length
+      ? `${miners.length - up.length} away`
+      : up.length
+        ? "all there"
+        : "none yet",
+  );
 }
 
 /** @param {import("../store.js").Row} job */
@@ -100,8 +122,22 @@ function showAnswer(box, job) {
 
 /** @param {import("../main.js").Page} page @param {() => void} sent */
 function form({ act, ask }, sent) {
-  const message = html("input", { name: "message", required: true, maxlength: 65536, placeholder: "Your transaction data", autocomplete: "off" });
-  const upto = html("input", { name: "upto", required: true, inputmode: "numeric", value: "100000000", pattern: "[0-9][0-9_, ]*", title: "A whole number, 0 to 9,007,199,254,740,991", autocomplete: "off" });
+  const message = html("input", {
+    name: "message",
+    required: true,
+    maxlength: 65536,
+    placeholder: "Your transaction data",
+    autocomplete: "off",
+  });
+  const upto = html("input", {
+    name: "upto",
+    required: true,
+    inputmode: "numeric",
+    value: "100000000",
+    pattern: "[0-9][0-9_, ]*",
+    title: "A whole number, 0 to 9,007,199,254,740,991",
+    autocomplete: "off",
+  });
   const box = html(
     "form",
     { class: "ask", "aria-label": "Submit a job" },
@@ -109,7 +145,11 @@ function form({ act, ask }, sent) {
     html("label", {}, "Highest nonce, N", upto),
     html("button", { type: "submit", class: "main" }, "Submit"),
   );
-  upto.addEventListener("input", () => upto.setCustomValidity(Number.isSafeInteger(wholeOf(upto)) ? "" : "N is a whole number below 9,007,199,254,740,992."));
+  upto.addEventListener("input", () =>
+    upto.setCustomValidity(
+      Number.isSafeInteger(wholeOf(upto)) ? "" : "N is a whole number below 9,007,199,254,740,992.",
+    ),
+  );
   box.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (!(await act("/api/jobs", { message: message.value, upto: wholeOf(upto) }))) return;
@@ -129,29 +169,60 @@ function jobTable({ store }, choose) {
   const root = panel("Jobs", box);
   /** @param {import("../store.js").Row} job */
   const make = (job) => {
-    const show = html("button", { type: "button", class: "plain", click: () => choose(job.job), "aria-label": `Show the job “${job.message.slice(0, 40)}”` }, "Show");
-    const cells = [0, 1, 2, 3, 4].map((index) => html("td", { class: index === 0 ? "wide" : index === 2 ? null : "number" }));
+    const show = html(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        click: () => choose(job.job),
+        "aria-label": `Show the job “${job.message.slice(0, 40)}”`,
+      },
+      "Show",
+    );
+    const cells = [0, 1, 2, 3, 4].map((index) =>
+      html("td", { class: index === 0 ? "wide" : index === 2 ? null : "number" }),
+    );
     return html("tr", {}, ...cells, html("td", { class: "number" }, show));
   };
   return {
     root,
     /** @param {string} current */
     draw: (current) => {
-      const rows = [...store.table("jobs").values()].sort((left, right) => right.submitted - left.submitted);
+      const rows = [...store.table("jobs").values()].sort(
+        (left, right) => right.submitted - left.submitted,
+      );
       root.hidden = rows.length < 2;
-      sync(body, rows, (job) => job.job, make, (row, job) => {
-        const done = percent(doneOf(job));
-        const texts = [job.message, count(job.last), job.state, done, job.nonce == null ? "–" : count(job.nonce)];
-        texts.forEach((text, index) => say(row.children[index], text));
-        put(row, { "aria-current": job.job === current ? "true" : null });
-      });
+      sync(
+        body,
+        rows,
+        (job) => job.job,
+        make,
+        (row, job) => {
+          const done = percent(doneOf(job));
+          const texts = [
+            job.message,
+            count(job.last),
+            job.state,
+            done,
+            job.nonce == null ? "–" : count(job.nonce),
+          ];
+          texts.forEach((text, index) => say(row.children[index], text));
+          put(row, { "aria-current": job.job === current ? "true" : null });
+        },
+      );
     },
   };
 }
 
 /** @param {import("../main.js").Page} page */
 function auditList({ store }) {
-  const { box, body } = table("Audits, the newest first", ["Time", "Of", "By", "Result", "What was found"]);
+  const { box, body } = table("Audits, the newest first", [
+    "Time",
+    "Of",
+    "By",
+    "Result",
+    "What was found",
+  ]);
   const summary = html("p", { class: "quiet" });
   const root = panel("Audits", summary, box);
   return {
@@ -162,8 +233,16 @@ function auditList({ store }) {
       const rows = [...store.table("audits")].reverse();
       const failed = rows.filter(([, row]) => !row.passed).length;
       root.hidden = !rows.length;
-      say(summary, `${plural(rows.length - failed, "shard")} scanned again and found good, ${count(failed)} found false.`);
-      sync(body, rows, ([key]) => key, ([, row]) => auditRow(row, store.about));
+      say(
+        summary,
+        `${plural(rows.length - failed, "shard")} scanned again and found good, ${count(failed)} found false.`,
+      );
+      sync(
+        body,
+        rows,
+        ([key]) => key,
+        ([, row]) => auditRow(row, store.about),
+      );
     },
   };
 }

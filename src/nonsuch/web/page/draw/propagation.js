@@ -26,7 +26,12 @@ export function propagation(page) {
   const most = svg("path", { class: "points most" });
   chart.inner.append(spans, half, most);
   const caption = html("p", { class: "quiet caption" });
-  const key = html("ul", { class: "legend", "aria-hidden": "true" }, html("li", {}, html("i", { class: "dot half" }), "half of the nodes"), html("li", {}, html("i", { class: "dot most" }), "nine tenths"));
+  const key = html(
+    "ul",
+    { class: "legend", "aria-hidden": "true" },
+    html("li", {}, html("i", { class: "dot half" }), "half of the nodes"),
+    html("li", {}, html("i", { class: "dot most" }), "nine tenths"),
+  );
   const root = html("div", {}, chart.root, key, caption);
 
   /** @param {import("../store.js").Changes} changes */
@@ -39,16 +44,39 @@ export function propagation(page) {
     const y = linear([0, top], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const at = (/** @type {number} */ index) => x(SHOWN - blocks.length + index).toFixed(1);
     const dots = (/** @type {"t50" | "t90"} */ name) =>
-      blocks.map((block, index) => (block[name] == null ? "" : `M${at(index)} ${y(block[name]).toFixed(1)}h0`)).join("");
-    put(spans, { d: blocks.map((block, index) => (block.t90 == null ? "" : `M${at(index)} ${y(block.t50).toFixed(1)}V${y(block.t90).toFixed(1)}`)).join("") });
+      blocks
+        .map((block, index) =>
+          block[name] == null ? "" : `M${at(index)} ${y(block[name]).toFixed(1)}h0`,
+        )
+        .join("");
+    put(spans, {
+      d: blocks
+        .map((block, index) =>
+          block.t90 == null
+            ? ""
+            : `M${at(index)} ${y(block.t50).toFixed(1)}V${y(block.t90).toFixed(1)}`,
+        )
+        .join(""),
+    });
     put(half, { d: dots("t50") });
     put(most, { d: dots("t90") });
     chart.left(ticks(0, top, 4), y, seconds);
     const step = Math.max(1, Math.round((60 * SHOWN) / chart.width));
-    const marked = blocks.map((_, index) => index).filter((index) => (blocks.length - 1 - index) % (step * 2) === 0);
-    chart.bottom(marked, (index) => x(SHOWN - blocks.length + index), (index) => String(blocks[index]?.height ?? ""));
-    const [middle, ninth] = [median(blocks.map((block) => block.t50)), median(most_.map((block) => block.t90))];
-    const text = blocks.length ? `Of the last ${blocks.length} blocks: half of the nodes had one after ${seconds(middle)}, nine tenths after ${seconds(ninth)} (medians).` : "No block has reached half of the nodes yet.";
+    const marked = blocks
+      .map((_, index) => index)
+      .filter((index) => (blocks.length - 1 - index) % (step * 2) === 0);
+    chart.bottom(
+      marked,
+      (index) => x(SHOWN - blocks.length + index),
+      (index) => String(blocks[index]?.height ?? ""),
+    );
+    const [middle, ninth] = [
+      median(blocks.map((block) => block.t50)),
+      median(most_.map((block) => block.t90)),
+    ];
+    const text = blocks.length
+      ? `Of the last ${blocks.length} blocks: half of the nodes had one after ${seconds(middle)}, nine tenths after ${seconds(ninth)} (medians).`
+      : "No block has reached half of the nodes yet.";
     say(caption, text);
     chart.describe(text);
   }

@@ -32,10 +32,20 @@ export function race(page, root) {
     if (changes.reset) cards.clear();
     if (changes.any("races", "nodes")) {
       const rows = [...store.table("races")].sort(([, left], [, right]) => right.at - left.at);
-      summarise(page, summary, rows.map(([, row]) => row));
-      for (const key of cards.keys()) if (!rows.slice(0, SHOWN).some(([name]) => name === key)) cards.delete(key);
+      summarise(
+        page,
+        summary,
+        rows.map(([, row]) => row),
+      );
+      for (const key of cards.keys())
+        if (!rows.slice(0, SHOWN).some(([name]) => name === key)) cards.delete(key);
       for (const [key] of rows.slice(0, SHOWN)) if (!cards.has(key)) cards.set(key, card(page));
-      sync(races, rows.slice(0, SHOWN), ([key]) => key, ([key]) => /** @type {any} */ (cards.get(key)).root);
+      sync(
+        races,
+        rows.slice(0, SHOWN),
+        ([key]) => key,
+        ([key]) => /** @type {any} */ (cards.get(key)).root,
+      );
     }
     for (const [key, one] of cards) one.draw(changes, key);
     ledger.draw(changes);
@@ -61,7 +71,8 @@ const winsOf = (won) =>
     .join(", ");
 
 /** @param {Row | undefined} lane */
-const spent = (lane) => (lane?.completed != null && lane.started != null ? lane.completed - lane.started : null);
+const spent = (lane) =>
+  lane?.completed != null && lane.started != null ? lane.completed - lane.started : null;
 
 /** One transaction's race. @param {import("../main.js").Page} page */
 function card(page) {
@@ -71,63 +82,152 @@ function card(page) {
   const chart = plot(page, { height: MARGIN.top + 3 * LANE + MARGIN.bottom, margin: MARGIN });
   const lanes = svg("g");
   chart.inner.append(lanes);
-  const times = table("Times of this race", ["Node", "State", "Received", "Started", "Completed", "#Took"]);
-  const root = html("article", { class: "race" }, title, result, chart.root, html("details", {}, html("summary", {}, "Times to the microsecond"), times.box));
+  const times = table("Times of this race", [
+    "Node",
+    "State",
+    "Received",
+    "Started",
+    "Completed",
+    "#Took",
+  ]);
+  const root = html(
+    "article",
+    { class: "race" },
+    title,
+    result,
+    chart.root,
+    html("details", {}, html("summary", {}, "Times to the microsecond"), times.box),
+  );
 
   /** @param {import("../store.js").Changes} changes @param {string} key */
   function draw(changes, key) {
     const row = store.table("races").get(key);
-    const changed = changes.reset || changes.tables.get("races")?.has(key) || chart.resized() || !title.textContent;
+    const changed =
+      changes.reset ||
+      changes.tables.get("races")?.has(key) ||
+      chart.resized() ||
+      !title.textContent;
     if (!row || !changed) return;
     say(title, row.k > 1 ? `“${row.text}” (time ${row.k})` : `“${row.text}”`);
     showResult(row);
     const list = Object.entries(row.lanes).sort(([left], [right]) => byName(left, right));
     show(row, list);
-    sync(times.body, list, ([name]) => name, () => html("tr", {}, ...Array.from({ length: 6 }, (_, index) => html("td", { class: index === 5 ? "number" : null }))), (line, [name, lane]) => {
-      const texts = [name, wordsOf(lane.state), ...[lane.received, lane.started, lane.completed].map((at) => moment(at, store.about, 6)), seconds(lane.seconds ?? spent(lane))];
-      texts.forEach((text, index) => say(line.children[index], text));
-    });
+    sync(
+      times.body,
+      list,
+      ([name]) => name,
+      () =>
+        html(
+          "tr",
+          {},
+          ...Array.from({ length: 6 }, (_, index) =>
+            html("td", { class: index === 5 ? "number" : null }),
+          ),
+        ),
+      (line, [name, lane]) => {
+        const texts = [
+          name,
+          wordsOf(lane.state),
+          ...[lane.received, lane.started, lane.completed].map((at) => moment(at, store.about, 6)),
+          seconds(lane.seconds ?? spent(lane)),
+        ];
+        texts.forEach((text, index) => say(line.children[index], text));
+      },
+    );
   }
 
   /** @param {Row} row */
   function showResult(row) {
     if (!row.winner) return result.replaceChildren("Under way.");
-    result.replaceChildren(html("b", {}, `★ ${row.winner} won`), row.nonce == null ? "" : ` with nonce ${count(row.nonce)} `, row.hash ? hash(row.hash) : "");
+    result.replaceChildren(
+      html("b", {}, `★ ${row.winner} won`),
+      row.nonce == null ? "" : ` with nonce ${count(row.nonce)} `,
+      row.hash ? hash(row.hash) : "",
+    );
   }
 
   /** @param {Row} row @param {[string, Row][]} list */
   function show(row, list) {
-    const all = list.flatMap(([, lane]) => [lane.received, lane.started, lane.completed].filter((at) => at != null));
+    const all = list.flatMap(([, lane]) =>
+      [lane.received, lane.started, lane.completed].filter((at) => at != null),
+    );
     const start = Math.min(row.at, ...all);
     const span = Math.max(1e-4, Math.max(start, ...all, ...(row.winner ? [] : [store.at])) - start);
     const x = linear([0, span], [MARGIN.left, chart.width - MARGIN.right]);
     const height = MARGIN.top + list.length * LANE + MARGIN.bottom;
     put(chart.drawing, { height, viewBox: `0 0 ${chart.width} ${height}` });
     chart.bottom(ticks(0, span, Math.max(2, (chart.width - 200) / 110)), x, seconds);
-    put(/** @type {Element} */ (chart.drawing.firstElementChild), { transform: `translate(0 ${(list.length - 3) * LANE})` });
-    sync(lanes, list.map(([name, lane], index) => ({ name, lane, index })), (item) => item.name, () => svg("g", {}, svg("text", { class: "name", x: MARGIN.left - 10, "text-anchor": "end" }), svg("path", { class: "waited" }), svg("path", { class: "searched" }), svg("path", { class: "ends" }), svg("text", { class: "end" })), (group, { name, lane, index }) => {
-      const middle = MARGIN.top + index * LANE + LANE / 2;
-      const at = (/** @type {number | null} */ moment_) => (moment_ == null ? null : x(moment_ - start));
-      const [received, started, completed] = [at(lane.received), at(lane.started), at(lane.completed)];
-      const stop = completed ?? x(span);
-      put(group, { class: `lane ${lane.state} ${colours.of(name)}` });
-      const [label, waited, searched, ends, end] = group.children;
-      say(label, name);
-      put(label, { y: middle, dy: "0.35em" });
-      put(waited, { d: received == null ? "" : `M${received.toFixed(1)} ${middle}H${(started ?? stop).toFixed(1)}` });
-      put(searched, { d: started == null ? "" : `M${started.toFixed(1)} ${middle}H${Math.max(started + 1, stop).toFixed(1)}` });
-      put(ends, { d: [received, started, completed].map((place) => (place == null ? "" : `M${place.toFixed(1)} ${middle - 8}v16`)).join("") });
-      say(end, `${lane.state === "won" ? "★ " : ""}${wordsOf(lane.state)}${lane.completed == null ? "" : ` ${seconds(lane.seconds ?? spent(lane))}`}`);
-      put(end, { x: (stop + 8).toFixed(1), y: middle, dy: "0.35em" });
+    put(/** @type {Element} */ (chart.drawing.firstElementChild), {
+      transform: `translate(0 ${(list.length - 3) * LANE})`,
     });
-    chart.describe(`Lanes of ${list.map(([name, lane]) => `${name}: ${wordsOf(lane.state)}${lane.completed == null ? "" : ` after ${seconds(lane.seconds ?? spent(lane))}`}`).join("; ")}.`);
+    sync(
+      lanes,
+      list.map(([name, lane], index) => ({ name, lane, index })),
+      (item) => item.name,
+      () =>
+        svg(
+          "g",
+          {},
+          svg("text", { class: "name", x: MARGIN.left - 10, "text-anchor": "end" }),
+          svg("path", { class: "waited" }),
+          svg("path", { class: "searched" }),
+          svg("path", { class: "ends" }),
+          svg("text", { class: "end" }),
+        ),
+      (group, { name, lane, index }) => {
+        const middle = MARGIN.top + index * LANE + LANE / 2;
+        const at = (/** @type {number | null} */ moment_) =>
+          moment_ == null ? null : x(moment_ - start);
+        const [received, started, completed] = [
+          at(lane.received),
+          at(lane.started),
+          at(lane.completed),
+        ];
+        const stop = completed ?? x(span);
+        put(group, { class: `lane ${lane.state} ${colours.of(name)}` });
+        const [label, waited, searched, ends, end] = group.children;
+        say(label, name);
+        put(label, { y: middle, dy: "0.35em" });
+        put(waited, {
+          d:
+            received == null
+              ? ""
+              : `M${received.toFixed(1)} ${middle}H${(started ?? stop).toFixed(1)}`,
+        });
+        put(searched, {
+          d:
+            started == null
+              ? ""
+              : `M${started.toFixed(1)} ${middle}H${Math.max(started + 1, stop).toFixed(1)}`,
+        });
+        put(ends, {
+          d: [received, started, completed]
+            .map((place) => (place == null ? "" : `M${place.toFixed(1)} ${middle - 8}v16`))
+            .join(""),
+        });
+        say(
+          end,
+          `${lane.state === "won" ? "★ " : ""}${wordsOf(lane.state)}${lane.completed == null ? "" : ` ${seconds(lane.seconds ?? spent(lane))}`}`,
+        );
+        put(end, { x: (stop + 8).toFixed(1), y: middle, dy: "0.35em" });
+      },
+    );
+    chart.describe(
+      `Lanes of ${list.map(([name, lane]) => `${name}: ${wordsOf(lane.state)}${lane.completed == null ? "" : ` after ${seconds(lane.seconds ?? spent(lane))}`}`).join("; ")}.`,
+    );
   }
 
   return { root, draw };
 }
 
 /** @type {Record<string, string>} */
-const STATES = { waiting: "waits", searching: "searches", won: "won", lost: "lost", stopped: "stopped" };
+const STATES = {
+  waiting: "waits",
+  searching: "searches",
+  won: "won",
+  lost: "lost",
+  stopped: "stopped",
+};
 
 /** @param {string} state */
 const wordsOf = (state) => STATES[state] ?? state;
@@ -145,7 +245,10 @@ function ledgerTable({ store }) {
     const names = Object.keys(rows[0] ?? {});
     if (names.join(" ") === columns && body) return names;
     columns = names.join(" ");
-    const made = table("Ledger, the newest first", names.map((name) => name.replaceAll("_", " ")));
+    const made = table(
+      "Ledger, the newest first",
+      names.map((name) => name.replaceAll("_", " ")),
+    );
     body = made.body;
     box.replaceChildren(/** @type {Element} */ (made.box.firstElementChild));
     return names;
@@ -159,10 +262,28 @@ function ledgerTable({ store }) {
       const rows = [...store.table("ledger")].reverse();
       root.hidden = !rows.length;
       const names = head(rows.map(([, row]) => row));
-      if (body) sync(body, rows, ([key]) => key, ([, row]) => html("tr", {}, ...names.map((name) => html("td", { class: typeof row[name] === "number" ? "number" : "wide" }, cellOf(row[name])))));
+      if (body)
+        sync(
+          body,
+          rows,
+          ([key]) => key,
+          ([, row]) =>
+            html(
+              "tr",
+              {},
+              ...names.map((name) =>
+                html(
+                  "td",
+                  { class: typeof row[name] === "number" ? "number" : "wide" },
+                  cellOf(row[name]),
+                ),
+              ),
+            ),
+        );
     },
   };
 }
 
 /** @param {unknown} value */
-const cellOf = (value) => (value == null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+const cellOf = (value) =>
+  value == null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value);

@@ -37,20 +37,42 @@ export function rates(page) {
   /** @param {Layer[]} list @param {number} second */
   function show(list, second) {
     const top = Math.max(1, ...totals(list)) * 1.08;
-    const empty = list.length ? Math.min(...list.map((layer) => layer.values.findIndex(Boolean))) : 0;
+    const empty = list.length
+      ? Math.min(...list.map((layer) => layer.values.findIndex(Boolean)))
+      : 0;
     const first = second - SECONDS + Math.min(empty, SECONDS - SECONDS_LEAST);
     const x = linear([first, second - 1], [MARGIN.left, chart.width - MARGIN.right]);
     const y = linear([0, top], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const floor = new Float64Array(SECONDS);
     put(layers, { class: list.length > APART ? null : "apart" }); // thin ones would be all edge
-    sync(layers, list, (layer) => layer.name, () => svg("path"), (path, layer) => {
-      put(path, { class: `layer ${layer.hue}`, d: area(layer.values, floor, second, x, y, first) });
-    });
-    chart.bottom(timeTicks(first, second - 1, chart.width / 130), x, (at) => moment(at, page.store.about));
+    sync(
+      layers,
+      list,
+      (layer) => layer.name,
+      () => svg("path"),
+      (path, layer) => {
+        put(path, {
+          class: `layer ${layer.hue}`,
+          d: area(layer.values, floor, second, x, y, first),
+        });
+      },
+    );
+    chart.bottom(timeTicks(first, second - 1, chart.width / 130), x, (at) =>
+      moment(at, page.store.about),
+    );
     chart.left(ticks(0, top, 4), y, rate);
-    fillLegend(names, list.map((layer) => ({ key: layer.name, hue: layer.hue, text: `${layer.name} ${rate(layer.last)}` })));
+    fillLegend(
+      names,
+      list.map((layer) => ({
+        key: layer.name,
+        hue: layer.hue,
+        text: `${layer.name} ${rate(layer.last)}`,
+      })),
+    );
     const sum = list.reduce((total, layer) => total + layer.last, 0);
-    chart.describe(`Hash rate of the last two minutes, now ${rate(sum)}: ${list.map((layer) => `${layer.name} ${rate(layer.last)}`).join(", ")}.`);
+    chart.describe(
+      `Hash rate of the last two minutes, now ${rate(sum)}: ${list.map((layer) => `${layer.name} ${rate(layer.last)}`).join(", ")}.`,
+    );
   }
 
   return { root, draw };
@@ -64,7 +86,12 @@ function stack({ store, colours }, second) {
       const slot = Math.floor(row.at) - second + SECONDS;
       if (slot >= 0 && slot < SECONDS) values[slot] = row.rate;
     }
-    return { name, hue: colours.of(name), values, last: values[SECONDS - 1] || values[SECONDS - 2] };
+    return {
+      name,
+      hue: colours.of(name),
+      values,
+      last: values[SECONDS - 1] || values[SECONDS - 2],
+    };
   });
   const some = all.filter((layer) => layer.values.some(Boolean));
   some.sort((left, right) => byName(left.name, right.name));
@@ -81,7 +108,9 @@ function together(layers) {
 
 /** @param {Layer[]} layers */
 const totals = (layers) =>
-  Array.from({ length: SECONDS }, (_, slot) => layers.reduce((sum, layer) => sum + layer.values[slot], 0));
+  Array.from({ length: SECONDS }, (_, slot) =>
+    layers.reduce((sum, layer) => sum + layer.values[slot], 0),
+  );
 
 /**
  * The area of one layer; `floor` rises by it.

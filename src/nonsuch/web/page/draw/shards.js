@@ -34,7 +34,12 @@ const HINT = "Below the range: whose each part is. Point at a part to read about
 /** @param {import("../main.js").Page} page */
 export function shards(page) {
   const chart = plot(page, { height: 74, margin: MARGIN });
-  const paths = new Map(Object.keys(STATES).map((state) => [state, svg("path", { class: `shards ${state}`, fill: fillOf(state) })]));
+  const paths = new Map(
+    Object.keys(STATES).map((state) => [
+      state,
+      svg("path", { class: `shards ${state}`, fill: fillOf(state) }),
+    ]),
+  );
   const free = svg("rect", { class: "shards free", y: MARGIN.top, height: BAR });
   const owners = svg("g");
   const last = svg("text", { "text-anchor": "end", y: 70 });
@@ -74,10 +79,19 @@ export function shards(page) {
       node: row.node,
     }));
     // The server keeps the shards of the latest jobs only.
-    if (!rows.length && current.state === "done") rows = [{ start: job.first, stop: job.last + 1, state: "done", node: "" }];
+    if (!rows.length && current.state === "done")
+      rows = [{ start: job.first, stop: job.last + 1, state: "done", node: "" }];
     const x = linear([job.first, job.last + 1], [MARGIN.left, chart.width - MARGIN.right]);
     put(free, { x: MARGIN.left, width: chart.width - 2 });
-    for (const [state, path] of paths) put(path, { d: boxes(rows.filter((row) => row.state === state), x, MARGIN.top, BAR) });
+    for (const [state, path] of paths)
+      put(path, {
+        d: boxes(
+          rows.filter((row) => row.state === state),
+          x,
+          MARGIN.top,
+          BAR,
+        ),
+      });
     drawOwners(rows, x);
     put(last, { x: chart.width - MARGIN.right });
     say(last, count(current.last));
@@ -87,8 +101,17 @@ export function shards(page) {
 
   /** @param {Shard[]} all @param {(nonce: number) => number} x */
   function drawOwners(all, x) {
-    const hues = Map.groupBy(all.filter((row) => row.node), (row) => page.colours.of(row.node));
-    sync(owners, hues, ([hue]) => hue, ([hue]) => svg("path", { class: hue }), (path, [, mine]) => put(path, { d: boxes(mine, x, MARGIN.top + BAR + 3, OWNERS) }));
+    const hues = Map.groupBy(
+      all.filter((row) => row.node),
+      (row) => page.colours.of(row.node),
+    );
+    sync(
+      owners,
+      hues,
+      ([hue]) => hue,
+      ([hue]) => svg("path", { class: hue }),
+      (path, [, mine]) => put(path, { d: boxes(mine, x, MARGIN.top + BAR + 3, OWNERS) }),
+    );
   }
 
   /** @param {Span} current @param {Shard[]} all */
@@ -96,18 +119,47 @@ export function shards(page) {
     const total = current.last + 1 - current.first;
     const sums = sumBy(all, (row) => row.state);
     const told = [...sums.values()].reduce((sum, one) => sum + one.nonces, 0);
-    const items = Object.keys(STATES).filter((state) => sums.has(state)).map((state) => ({ state, ...sums.get(state) }));
+    const items = Object.keys(STATES)
+      .filter((state) => sums.has(state))
+      .map((state) => ({ state, ...sums.get(state) }));
     const list = told < total ? [...items, { state: "free", nonces: total - told }] : items;
-    sync(states, list, (item) => item.state, (item) => stateItem(item.state), (element, item) => {
-      say(element.children[1], STATES[item.state] ?? "free");
-      say(element.children[2], `${amount(item.nonces ?? 0)} (${percent((item.nonces ?? 0) / total)})`);
-    });
-    const leased = [...sumBy(all.filter((row) => row.state === "leased"), (row) => row.node)];
+    sync(
+      states,
+      list,
+      (item) => item.state,
+      (item) => stateItem(item.state),
+      (element, item) => {
+        say(element.children[1], STATES[item.state] ?? "free");
+        say(
+          element.children[2],
+          `${amount(item.nonces ?? 0)} (${percent((item.nonces ?? 0) / total)})`,
+        );
+      },
+    );
+    const leased = [
+      ...sumBy(
+        all.filter((row) => row.state === "leased"),
+        (row) => row.node,
+      ),
+    ];
     leased.sort(([left], [right]) => byName(left, right));
-    const named = leased.slice(0, NAMED).map(([name, sum]) => ({ key: name, hue: page.colours.of(name), text: `${name} has ${plural(sum.shards, "shard")}` }));
+    const named = leased
+      .slice(0, NAMED)
+      .map(([name, sum]) => ({
+        key: name,
+        hue: page.colours.of(name),
+        text: `${name} has ${plural(sum.shards, "shard")}`,
+      }));
     const others = leased.slice(NAMED);
-    fillLegend(who, others.length ? [...named, { key: "", hue: "", text: `and ${plural(others.length, "more miner")}` }] : named);
-    chart.describe(`The range 0 to ${count(current.last)} of the job: ${list.map((item) => `${STATES[item.state] ?? "free"} ${percent((item.nonces ?? 0) / total)}`).join(", ")}.`);
+    fillLegend(
+      who,
+      others.length
+        ? [...named, { key: "", hue: "", text: `and ${plural(others.length, "more miner")}` }]
+        : named,
+    );
+    chart.describe(
+      `The range 0 to ${count(current.last)} of the job: ${list.map((item) => `${STATES[item.state] ?? "free"} ${percent((item.nonces ?? 0) / total)}`).join(", ")}.`,
+    );
   }
 
   return { root, draw };
@@ -118,14 +170,29 @@ const fillOf = (state) => (state === "done" ? null : `url(#pattern-${state})`);
 
 /** @param {string} state */
 function stateItem(state) {
-  const box = svg("rect", { class: `shards ${state}`, fill: state === "free" ? null : fillOf(state), width: 18, height: 12 });
-  return html("li", { class: `state-of-${state}` }, svg("svg", { width: 18, height: 12, "aria-hidden": "true" }, box), html("span"), html("b"));
+  const box = svg("rect", {
+    class: `shards ${state}`,
+    fill: state === "free" ? null : fillOf(state),
+    width: 18,
+    height: 12,
+  });
+  return html(
+    "li",
+    { class: `state-of-${state}` },
+    svg("svg", { width: 18, height: 12, "aria-hidden": "true" }, box),
+    html("span"),
+    html("b"),
+  );
 }
 
 /** Round nonces that keep clear of the ends, which are written out. @param {Span} job @param {number} width */
 function labelled(job, width) {
   const round = ticks(job.first, job.last, Math.max(2, width / 130));
-  return round.filter((value) => value > job.first + (job.last - job.first) * (40 / width) && value < job.last * (1 - 130 / width));
+  return round.filter(
+    (value) =>
+      value > job.first + (job.last - job.first) * (40 / width) &&
+      value < job.last * (1 - 130 / width),
+  );
 }
 
 /**

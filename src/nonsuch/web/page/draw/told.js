@@ -18,13 +18,23 @@ const MARKS = { info: "·", good: "✓", bad: "!", fault: "×" };
 /** @type {import("../main.js").View} */
 export function told({ store, ask }, root) {
   const list = html("ol", { class: "told" });
-  const box = html("div", { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "told-title" }, list);
+  const box = html(
+    "div",
+    { class: "scroll tall", tabindex: 0, role: "group", "aria-labelledby": "told-title" },
+    list,
+  );
   root.replaceChildren(html("h2", { id: "told-title" }, "What happened"), box);
   const speak = speaker();
   return paced(ask, READABLE_SECONDS, (changes) => {
     if (!changes.any("told", "about")) return;
     const newest = [...store.table("told")].slice(-SHOWN_MAX).reverse();
-    sync(list, newest, ([key]) => key, ([, row]) => line(row, store.about), (item, [, row]) => say(item.children[2], row.text));
+    sync(
+      list,
+      newest,
+      ([key]) => key,
+      ([, row]) => line(row, store.about),
+      (item, [, row]) => say(item.children[2], row.text),
+    );
     if (changes.reset) return;
     for (const key of changes.tables.get("told") ?? []) speak(store.table("told").get(key)?.text);
   });

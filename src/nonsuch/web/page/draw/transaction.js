@@ -5,7 +5,13 @@ import { html } from "../dom.js";
 
 /** @param {import("../main.js").Page} page */
 export function transaction({ act }) {
-  const text = html("input", { name: "text", required: true, maxlength: 65536, placeholder: "Alice pays Bob 5", autocomplete: "off" });
+  const text = html("input", {
+    name: "text",
+    required: true,
+    maxlength: 65536,
+    placeholder: "Alice pays Bob 5",
+    autocomplete: "off",
+  });
   const form = html(
     "form",
     { class: "ask", "aria-label": "Send a transaction" },

@@ -10,6 +10,7 @@ import { badge, byName, plural, seconds, shortId } from "../format.js";
 import { motion } from "../frames.js";
 import { moment } from "../moment.js";
 import { approach, clamp, niceStep } from "../scale.js";
+import { steer } from "./steering.js";
 import { layOut } from "./tree_layout.js";
 
 const HEIGHT = 270;
@@ -28,19 +29,46 @@ const PENNANTS_MAX = 12; // nodes that each get a flag of their own
 /** @param {import("../main.js").Page} page */
 export function tree(page) {
   const { store, colours } = page;
-  const [rules, links, blocks, flags] = [svg("g", { class: "heights" }), svg("g"), svg("g"), svg("g")];
+  const [rules, links, blocks, flags] = [
+    svg("g", { class: "heights" }),
+    svg("g"),
+    svg("g"),
+    svg("g"),
+  ];
   const camera = svg("g", {}, rules, links, blocks, flags);
   const drawing = svg("svg", { class: "tree", height: HEIGHT, "aria-hidden": "true" }, camera);
   const detail = html("p", { class: "detail", role: "status" });
-  const follow = html("button", { type: "button", "aria-pressed": "true", click: () => look(null) }, "Follow the tip");
+  const follow = html(
+    "button",
+    { type: "button", "aria-pressed": "true", click: () => look(null) },
+    "Follow the tip",
+  );
   const tools = html(
     "div",
     { class: "tools" },
-    html("button", { type: "button", class: "plain", "aria-label": "Smaller", click: () => zoom(1 / 1.4) }, "−"),
-    html("button", { type: "button", class: "plain", "aria-label": "Larger", click: () => zoom(1.4) }, "+"),
+    html(
+      "button",
+      { type: "button", class: "plain", "aria-label": "Smaller", click: () => zoom(1 / 1.4) },
+      "−",
+    ),
+    html(
+      "button",
+      { type: "button", class: "plain", "aria-label": "Larger", click: () => zoom(1.4) },
+      "+",
+    ),
     follow,
   );
-  const stage = html("div", { class: "stage", tabindex: 0, role: "group", "aria-label": "Block tree. Left and right go along the chain, up and down to other branches, plus and minus zoom, End follows the tip." }, drawing);
+  const stage = html(
+    "div",
+    {
+      class: "stage",
+      tabindex: 0,
+      role: "group",
+      "aria-label":
+        "Block tree. Left and right go along the chain, up and down to other branches, plus and minus zoom, End follows the tip.",
+    },
+    drawing,
+  );
   const root = html("div", { class: "tree-box" }, tools, stage, detail);
 
   /** @type {Map<string, number>} */
@@ -109,7 +137,8 @@ export function tree(page) {
   function inSight() {
     const [first, last] = sight();
     const seen = [];
-    for (let height = first; height <= last; height += 1) seen.push(...(byHeight.get(height) ?? []));
+    for (let height = first; height <= last; height += 1)
+      seen.push(...(byHeight.get(height) ?? []));
     return seen;
   }
 
@@ -121,17 +150,35 @@ export function tree(page) {
     const used = seen.map((block) => lanes.get(block.id) ?? 0);
     const above = (MIDDLE - SIZE) / Math.max(1, -Math.min(0, ...used));
     lane = Math.min(LANE, above, (HEIGHT - MIDDLE - 2 * SIZE) / Math.max(1, ...used));
-    sync(links, seen.filter((block) => block.parent), (block) => block.id, () => svg("path"), (path, block) => put(path, { class: block.best ? "link best" : "link" }));
+    sync(
+      links,
+      seen.filter((block) => block.parent),
+      (block) => block.id,
+      () => svg("path"),
+      (path, block) => put(path, { class: block.best ? "link best" : "link" }),
+    );
     sync(blocks, seen, (block) => block.id, make, update);
     const step = Math.max(1, niceStep(60 / cell));
     const [first, last] = sight();
     const marked = [];
-    for (let height = Math.ceil(Math.max(0, first) / step) * step; byHeight.size && height <= Math.min(last, top); height += step) marked.push(height);
-    sync(rules, marked, String, () => svg("text", { "text-anchor": "middle", y: HEIGHT - 6 }), (text, height) => say(text, String(height)));
+    for (
+      let height = Math.ceil(Math.max(0, first) / step) * step;
+      byHeight.size && height <= Math.min(last, top);
+      height += step
+    )
+      marked.push(height);
+    sync(
+      rules,
+      marked,
+      String,
+      () => svg("text", { "text-anchor": "middle", y: HEIGHT - 6 }),
+      (text, height) => say(text, String(height)),
+    );
   }
 
   /** A block begins where its parent is. @param {Block} block */
-  const startOf = (block) => (motion() ? drawnLane.get(block.parent) : undefined) ?? lanes.get(block.id) ?? 0;
+  const startOf = (block) =>
+    (motion() ? drawnLane.get(block.parent) : undefined) ?? lanes.get(block.id) ?? 0;
 
   /** @param {Block} block */
   function make(block) {
@@ -156,21 +203,39 @@ export function tree(page) {
 
   /** Where the nodes stand: one flag each, or one a block where they are many. */
   function flag() {
-    const rows = [...store.table("nodes").values()].filter((node) => node.tip && store.table("blocks").has(node.tip));
-    const at = Map.groupBy(rows.sort((left, right) => byName(left.name, right.name)), (node) => node.tip);
+    const rows = [...store.table("nodes").values()].filter(
+      (node) => node.tip && store.table("blocks").has(node.tip),
+    );
+    const at = Map.groupBy(
+      rows.sort((left, right) => byName(left.name, right.name)),
+      (node) => node.tip,
+    );
     tips = [...at].flatMap(([tip, nodes]) => {
       const block = /** @type {Block} */ (store.table("blocks").get(tip));
-      if (rows.length > PENNANTS_MAX) return [{ key: tip, block, slot: -1, hue: "many", text: String(nodes.length) }];
-      return nodes.map((node, slot) => ({ key: node.name, block, slot, hue: colours.of(node.name), text: badge(node.name) }));
+      if (rows.length > PENNANTS_MAX)
+        return [{ key: tip, block, slot: -1, hue: "many", text: String(nodes.length) }];
+      return nodes.map((node, slot) => ({
+        key: node.name,
+        block,
+        slot,
+        hue: colours.of(node.name),
+        text: badge(node.name),
+      }));
     });
     const keys = new Set(tips.map((tip) => tip.key));
     for (const key of drawnFlag.keys()) if (!keys.has(key)) drawnFlag.delete(key);
-    sync(flags, tips, (tip) => tip.key, makeFlag, (group, tip) => {
-      put(group, { class: `flag ${tip.hue}` });
-      say(/** @type {Element} */ (group.lastChild), tip.text);
-      const width = Math.max(15, 6 + 7 * tip.text.length);
-      put(group.children[1], { x: -width / 2, width });
-    });
+    sync(
+      flags,
+      tips,
+      (tip) => tip.key,
+      makeFlag,
+      (group, tip) => {
+        put(group, { class: `flag ${tip.hue}` });
+        say(/** @type {Element} */ (group.lastChild), tip.text);
+        const width = Math.max(15, 6 + 7 * tip.text.length);
+        put(group.children[1], { x: -width / 2, width });
+      },
+    );
   }
 
   /** @param {(typeof tips)[number]} tip */
@@ -205,7 +270,11 @@ export function tree(page) {
       drawnLane.set(block.id, to);
     }
     for (const tip of tips) {
-      const goal = { height: tip.block.height, lane: lanes.get(tip.block.id) ?? 0, ...seat(tip.slot) };
+      const goal = {
+        height: tip.block.height,
+        lane: lanes.get(tip.block.id) ?? 0,
+        ...seat(tip.slot),
+      };
       const from = drawnFlag.get(tip.key) ?? goal;
       drawnFlag.set(tip.key, {
         height: go(from.height, goal.height, 0.01),
@@ -223,11 +292,14 @@ export function tree(page) {
     current.forEach((block, index) => {
       if (!all && !changed.has(block.id) && !changed.has(block.parent)) return;
       const own = y(drawnLane.get(block.id) ?? 0);
-      put(blocks.children[index], { transform: `translate(${x(block.height).toFixed(1)} ${own.toFixed(1)})` });
+      put(blocks.children[index], {
+        transform: `translate(${x(block.height).toFixed(1)} ${own.toFixed(1)})`,
+      });
       const path = linkOf.get(block.id);
       if (path) put(path, { d: curve(block, own) });
     });
-    if (all) for (const text of rules.children) put(text, { x: x(Number(text.textContent)).toFixed(1) });
+    if (all)
+      for (const text of rules.children) put(text, { x: x(Number(text.textContent)).toFixed(1) });
     tips.forEach((tip, index) => {
       const spot = drawnFlag.get(tip.key);
       if (!spot) return;
@@ -252,30 +324,43 @@ export function tree(page) {
   function select(id) {
     selected = id;
     const block = store.table("blocks").get(id);
-    if (block && (block.height > here + 1 || block.height < here - (width - TIP - 40) / cell)) look(block.height);
+    if (block && (block.height > here + 1 || block.height < here - (width - TIP - 40) / cell))
+      look(block.height);
     stale = true;
     page.ask();
   }
 
   function describe() {
     const block = store.table("blocks").get(selected);
-    if (!byHeight.size) return say(detail, "No block yet.");
-    if (!block) return say(detail, `Flags show ${tips[0]?.slot === -1 ? "how many nodes stand at a block" : "which nodes stand at a block"}. Click a block, or use the arrow keys, to read about it.`);
-    const spread = block.t50 == null ? "" : ` Half of the nodes had it after ${seconds(block.t50)}${block.t90 == null ? "" : `, nine tenths after ${seconds(block.t90)}`}.`;
-    const place_ = block.best ? "on the best chain" : "stale";
-    const [who, data] = [block.miner ? ` by ${block.miner}` : "", block.data ? ` It says “${block.data}”.` : ""];
-    say(detail, `Height ${block.height}, ${place_}: ${block.id}, mined${who} at ${moment(block.at, store.about, 3)}, known to ${plural(block.seen ?? 0, "node")}.${spread}${data}`);
+    if (block) say(detail, wordsOf(block, store.about));
+    else if (!byHeight.size) say(detail, "No block yet.");
+    else {
+      const what = tips[0]?.slot === -1 ? "how many nodes stand" : "which nodes stand";
+      say(
+        detail,
+        `Flags show ${what} at a block. Click a block, or use the arrow keys, to read about it.`,
+      );
+    }
   }
 
   /** Along the chain, or to another branch at the same height. @param {number} along @param {number} across */
   function step(along, across) {
-    const block = store.table("blocks").get(selected) ?? byHeight.get(top)?.find((one) => one.best) ?? byHeight.get(top)?.[0];
+    const block =
+      store.table("blocks").get(selected) ??
+      byHeight.get(top)?.find((one) => one.best) ??
+      byHeight.get(top)?.[0];
     if (!block) return;
     if (!selected) return select(block.id);
-    const beside = (byHeight.get(block.height + along) ?? []).toSorted((left, right) => (lanes.get(left.id) ?? 0) - (lanes.get(right.id) ?? 0));
-    const next = along < 0 ? beside.find((one) => one.id === block.parent)
-      : along > 0 ? beside.find((one) => one.parent === block.id && one.best) ?? beside.find((one) => one.parent === block.id)
-      : beside[beside.indexOf(block) + across];
+    const beside = (byHeight.get(block.height + along) ?? []).toSorted(
+      (left, right) => (lanes.get(left.id) ?? 0) - (lanes.get(right.id) ?? 0),
+    );
+    const next =
+      along < 0
+        ? beside.find((one) => one.id === block.parent)
+        : along > 0
+          ? (beside.find((one) => one.parent === block.id && one.best) ??
+            beside.find((one) => one.parent === block.id))
+          : beside[beside.indexOf(block) + across];
     if (next) select(next.id);
   }
 
@@ -294,21 +379,14 @@ export function tree(page) {
     "-": () => zoom(1 / 1.4),
     Escape: () => select(""),
   };
-  stage.addEventListener("keydown", (event) => {
-    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    keys[event.key]();
-  });
-  stage.addEventListener("wheel", (event) => {
-    const across = event.shiftKey ? event.deltaY : event.deltaX;
-    if (event.ctrlKey) zoom(Math.exp(-event.deltaY / 300));
-    else if (Math.abs(across) > (event.shiftKey ? 0 : Math.abs(event.deltaY))) look((looked ?? top) + across / cell);
-    else return; // the page scrolls
-    event.preventDefault();
-  }, { passive: false });
-  drag(stage, (dx) => {
-    here = clamp(here - dx / cell, 0, top);
-    look(here);
+  steer(stage, {
+    keys,
+    zoom,
+    pan: (pixels) => look((looked ?? top) + pixels / cell),
+    drag: (pixels) => {
+      here = clamp(here - pixels / cell, 0, top);
+      look(here);
+    },
   });
   new ResizeObserver(([entry]) => {
     width = entry.contentRect.width || width;
@@ -334,7 +412,11 @@ export function tree(page) {
     if (populated) {
       current = inSight();
       populate(current);
-      linkOf = new Map(current.filter((block) => block.parent).map((block, index) => [block.id, links.children[index]]));
+      linkOf = new Map(
+        current
+          .filter((block) => block.parent)
+          .map((block, index) => [block.id, links.children[index]]),
+      );
     }
     if (populated || stale) describe();
     [range, stale, wide] = [seen, false, false];
@@ -346,17 +428,17 @@ export function tree(page) {
 }
 
 /** Where a flag is, beside its block's middle: four in a row, rows upwards. @param {number} slot */
-const seat = (slot) => (slot < 0 ? { right: 0, up: 0 } : { right: (slot % 4) * 17, up: Math.floor(slot / 4) * 16 });
+const seat = (slot) =>
+  slot < 0 ? { right: 0, up: 0 } : { right: (slot % 4) * 17, up: Math.floor(slot / 4) * 16 };
 
-/** @param {HTMLElement} stage @param {(dx: number) => void} moved */
-function drag(stage, moved) {
-  let last = /** @type {number | null} */ (null);
-  stage.addEventListener("pointerdown", (event) => (last = event.button === 0 ? event.clientX : null));
-  stage.addEventListener("pointermove", (event) => {
-    if (last === null || !(event.buttons & 1)) return;
-    if (Math.abs(event.clientX - last) < 2) return;
-    moved(event.clientX - last);
-    last = event.clientX;
-  });
-  stage.addEventListener("pointerup", () => (last = null));
+/** All that is known of a block. @param {Block} block @param {import("../store.js").Row} about */
+function wordsOf(block, about) {
+  const ninth = block.t90 == null ? "" : `, nine tenths after ${seconds(block.t90)}`;
+  const spread =
+    block.t50 == null ? "" : ` Half of the nodes had it after ${seconds(block.t50)}${ninth}.`;
+  const chain = block.best ? "on the best chain" : "stale";
+  const who = block.miner ? ` by ${block.miner}` : "";
+  const data = block.data ? ` It says “${block.data}”.` : "";
+  const known = `known to ${plural(block.seen ?? 0, "node")}`;
+  return `Height ${block.height}, ${chain}: ${block.id}, mined${who} at ${moment(block.at, about, 3)}, ${known}.${spread}${data}`;
 }

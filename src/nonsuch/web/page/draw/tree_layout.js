@@ -15,7 +15,9 @@ const LANES = 12; // on either side; a branch beyond them shares the outermost
  * @returns {Map<string, number>} lanes by block: negative above the best chain
  */
 export function layOut(blocks, before) {
-  const sorted = [...blocks].sort((left, right) => left.height - right.height || left.at - right.at);
+  const sorted = [...blocks].sort(
+    (left, right) => left.height - right.height || left.at - right.at,
+  );
   const heirs = heirsOf(sorted);
   /** @type {Map<string, number>} */
   const lanes = new Map();
@@ -23,7 +25,8 @@ export function layOut(blocks, before) {
   const taken = new Map();
   for (const block of sorted) {
     if (block.best) lanes.set(block.id, 0);
-    else if (heirs.branch.get(block.parent) === block.id) lanes.set(block.id, lanes.get(block.parent) ?? 1);
+    else if (heirs.branch.get(block.parent) === block.id)
+      lanes.set(block.id, lanes.get(block.parent) ?? 1);
     else {
       const lane = freeLane(block, taken, before.get(block.id));
       taken.set(lane, heirs.reach.get(block.id) ?? block.height);

@@ -17,4 +17,9 @@ export function hash(digits) {
 
 /** A node with its colour. @param {import("../colours.js").Colours} colours @param {string | null | undefined} name */
 export const node = (colours, name) =>
-  html("span", { class: "node" }, html("span", { class: `swatch ${colours.of(name)}`, "aria-hidden": "true" }), name || "–");
+  html(
+    "span",
+    { class: "node" },
+    html("span", { class: `swatch ${colours.of(name)}`, "aria-hidden": "true" }),
+    name || "–",
+  );
