@@ -310,8 +310,8 @@ async def _refuse(send: Send, refusal: _Refusal) -> None:
 def _host_name(header: str) -> str:
     """`127.0.0.1:7280` and `[::1]:7280` without their ports."""
     if header.startswith("["):
-        name, _, rest = header[1:].partition("]")
-        return name.lower() if not rest or rest.startswith(":") else ""
+        name, closed, rest = header[1:].partition("]")
+        return name.lower() if closed and rest[:1] in ("", ":") else ""
     return header.partition(":")[0].lower().removesuffix(".")
 
 

@@ -100,7 +100,9 @@ class Replay(Bystander):
                     await self._play()
             seconds = self._seconds_left()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds)
+                # Not `wait_for`: before Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
 
     async def _play(self) -> None:
         """Fold what its time has come for; at the end, stand."""

@@ -86,12 +86,18 @@ def _bounded(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(min_length=1, max_length=MESSAGE_BYTES_MAX), AfterValidator(_bounded)]
+Number = Annotated[float, Field(strict=True)]
+Truth = Annotated[bool, Field(strict=True)]
+Text = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=MESSAGE_BYTES_MAX),
+    AfterValidator(_bounded),
+]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
 
 _wish = pydantic.dataclasses.dataclass(
-    frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
 )
 """The body of a request: these fields, of these types, and no others."""
 
@@ -107,7 +113,7 @@ class NewNode:
 class Loss:
     """What share of all messages is lost."""
 
-    share: Annotated[float, Field(ge=0, le=1)]
+    share: Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
 @_wish
@@ -115,7 +121,7 @@ class NewJob:
     """A job for the pool; `upto` is its last nonce."""
 
     message: Text
-    upto: Annotated[int, Field(ge=0, le=UPTO_MAX)]
+    upto: Annotated[int, Field(strict=True, ge=0, le=UPTO_MAX)]
 
 
 @_wish
@@ -129,16 +135,16 @@ class Transaction:
 class Switch:
     """On or off."""
 
-    on: bool
+    on: Truth
 
 
 @_wish
 class Clock:
     """What to change of a replay's clock."""
 
-    at: float | None = None
-    paused: bool | None = None
-    speed: float | None = None
+    at: Number | None = None
+    paused: Truth | None = None
+    speed: Number | None = None
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
