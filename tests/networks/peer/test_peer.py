@@ -415,7 +415,7 @@ def test_a_search_that_ends_makes_a_block() -> None:
     tip = desk.peer.ledger.tip
     assert tip.height == 1
     assert sent(effects, peer) == announced(tip.block)
-    assert facts.BlockMined(tip.block.id.hex(), 1, nonce) in told(effects)
+    assert facts.BlockMined(tip.block.id.hex(), tip.block.parent.hex(), 1, nonce) in told(effects)
     assert desk.happens(Searched(search.task, nonce + 1, (nonce,))) == []
 
 

@@ -309,7 +309,8 @@ class DialectPeer:
             fork = height - len(joined)
             self._out.emit(facts.Reorganised(len(left), len(joined), fork, tip, height))
         else:
-            self._out.emit(facts.BlockAccepted(tip, height, session.address))
+            parent = self.chain.tip.previous_hash
+            self._out.emit(facts.BlockAccepted(tip, parent, height, session.address))
 
     def _return(self, left: Iterable[messages.Block]) -> None:
         """What left the chain waits again, unless it has joined it too."""
@@ -375,7 +376,8 @@ class DialectPeer:
         self.chain.append(block)
         self._keep_blocks([block])
         self._out.counts["mined"] += 1
-        self._out.emit(facts.BlockMined(block.current_hash, self.chain.height, proof))
+        name, parent = block.current_hash, block.previous_hash
+        self._out.emit(facts.BlockMined(name, parent, self.chain.height, proof))
         return True
 
     # What is seen from outside.

@@ -78,6 +78,7 @@ class BlockMined(_Fact, frozen=True):
     """A block was found here, by a search or by a client."""
 
     block: str
+    parent: str
     height: int
     nonce: int
 
@@ -86,6 +87,7 @@ class BlockAccepted(_Fact, frozen=True):
     """Another peer's block is the tip now."""
 
     block: str
+    parent: str
     height: int
     peer: str
 

@@ -99,7 +99,8 @@ class Mining:
         if not isinstance(change, Extended):
             return False
         self._state.counts["mined"] += 1
-        self._state.emit(facts.BlockMined(block.id.hex(), self._ledger.tip.height, nonce))
+        name, parent, height = block.id.hex(), block.parent.hex(), self._ledger.tip.height
+        self._state.emit(facts.BlockMined(name, parent, height, nonce))
         return True
 
     # For clients that mine.

@@ -86,8 +86,8 @@ class Relay:
         for change in changes:
             self._follow(change, now)
         if session is not None and announces and isinstance(changes[0], Extended):
-            height = state.ledger.tip.height
-            state.emit(facts.BlockAccepted(block.id.hex(), height, session.address))
+            name, parent, height = block.id.hex(), block.parent.hex(), state.ledger.tip.height
+            state.emit(facts.BlockAccepted(name, parent, height, session.address))
         for key in state.ledger.take_confirmed():
             state.forget_transaction(key)
         return changes
