@@ -34,7 +34,8 @@ MAY_IMPORT = {
     FACADE: {"live", "search", "work", "errors"},  # live for the awaited forms, and lazily
 }
 BELOW = set(MAY_IMPORT)
-MAY_IMPORT |= {"web": BELOW, "cli": BELOW | {"web"}, "faces": BELOW | {"cli"}, "__main__": {"cli"}}
+MAY_IMPORT |= {"web": BELOW, "fleets": BELOW | {"web"}}
+MAY_IMPORT |= {"cli": BELOW | {"web", "fleets"}, "faces": BELOW | {"cli"}, "__main__": {"cli"}}
 
 CORES = {"node", "frames", "networks", "chain", "work"}
 OUTSIDE_WORLD = {

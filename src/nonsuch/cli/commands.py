@@ -26,10 +26,12 @@ from nonsuch.cli import (
     pool,
     race,
     raceledger,
+    replay,
     simulate,
     solve,
     status,
     submit,
+    up,
     verify,
 )
 from nonsuch.cli.options import PRESET_TABLE
@@ -69,6 +71,8 @@ race_app.command("ledger")(raceledger.ledger)
 app.add_typer(race_app, name="race")
 app.command("coordinator")(coordinator.coordinator)
 app.command("agent")(coordinator.agent)
+app.command("up")(up.up)
+app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.command("info")(info.info)

@@ -1,0 +1,109 @@
+"""What `up` and `replay` have in common: a dashboard for a browser, or lines in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from nonsuch.cli.access import PORT_MAX
+from nonsuch.cli.terminal import errors, output, printable
+
+if TYPE_CHECKING:
+    from nonsuch.web.feed import Feed
+    from nonsuch.web.fleet import Fleet
+    from nonsuch.web.observations import Observation
+    from nonsuch.web.rows import Network
+    from nonsuch.web.server import Serving
+
+__all__ = [
+    "DASHBOARD_PORT",
+    "DashboardPort",
+    "Dashboards",
+    "Headless",
+    "Host",
+    "Say",
+    "observed",
+]
+
+DASHBOARD_PORT = 8000
+"""Where the page is unless told otherwise; the next ports are tried where it is taken."""
+
+DashboardPort = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        metavar="PORT",
+        min=0,
+        max=PORT_MAX,
+        help=f"Where the dashboard is. Default: {DASHBOARD_PORT}, or the next that is free.",
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option("--host", metavar="HOST", help="The address that the dashboard listens on."),
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="No dashboard: print what happens, line by line.")
+]
+
+
+class Say:
+    """Tells people how things stand: on standard error where programs read the output."""
+
+    def __init__(self, *, json: bool) -> None:
+        self._console = errors if json else output
+
+    def __call__(self, text: str) -> None:
+        """One line."""
+        self._console.print(printable(text), markup=False)
+
+
+def observed(network: Network, *, json: bool) -> Callable[[Observation], None]:
+    """A function that prints observations: all of them as JSON, or the sentences for people."""
+    if json:
+        encoder = msgspec.json.Encoder()
+
+        def print_json(observation: Observation) -> None:
+            output.out(encoder.encode(observation).decode(), highlight=False)
+
+        return print_json
+    from nonsuch.web.picture import Picture
+    from nonsuch.web.rows import About
+
+    picture = Picture(About(network))
+
+    def print_told(observation: Observation) -> None:
+        before = picture.board.told_count
+        picture.fold(observation)
+        picture.take()
+        for number in range(before + 1, picture.board.told_count + 1):
+            output.print(printable(picture.board.told.rows[str(number)].text), markup=False)
+
+    return print_told
+
+
+class Dashboards:
+    """Where a dashboard is, and who may see it. Raises `LocalError` where anybody could."""
+
+    def __init__(
+        self, host: str, port: int | None, token: str, *, control: bool, say: Callable[[str], None]
+    ) -> None:
+        from nonsuch.web.guard import Access
+
+        self._access = Access(host, token=token, control=control)
+        self._wanted = DASHBOARD_PORT if port is None else port
+        self._say = say
+
+    async def serve(self, feed: Feed, fleet: Fleet) -> Serving:
+        """Serve it, and say where."""
+        from nonsuch.web.server import dashboard, serve  # It brings a web server along.
+
+        served = await serve(dashboard(feed, fleet, self._access), self._access.host, self._wanted)
+        if self._wanted and served.port != self._wanted:
+            self._say(f"port {self._wanted} is taken: the dashboard has the next that is free")
+        token = "?token=…, with the token" if self._access.token else ""
+        self._say(f"dashboard  {served.url}{token}")
+        return served

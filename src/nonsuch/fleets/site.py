@@ -1,0 +1,129 @@
+"""What a network of processes is built on: a folder, ports, and the ways between its nodes.
+
+Where the network is to be controlled, nodes reach each other through relays, whose links can be cut
+and lose datagrams; where it is only looked at, directly. A recipe need not know which.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from nonsuch.errors import KernelUnavailable, LocalError
+from nonsuch.live.relays import Relays
+from nonsuch.search.backends import calibration
+from nonsuch.search.searcher import default_threads
+
+__all__ = ["HOST", "Site", "hash_rate"]
+
+HOST = "127.0.0.1"
+"""All processes are on this machine, and nobody else's."""
+
+PORTS_TRIED_MAX = 1_000
+PORT_MAX = 65_535
+
+HASHLIB_RATE = 700_000.0
+"""Hashes a second of one thread where there is no kernel that could be measured."""
+
+
+def hash_rate(*, double: bool) -> float:
+    """What one thread of this machine does; may take a second, for it is measured once."""
+    try:
+        measured = calibration(double)
+    except KernelUnavailable:
+        return HASHLIB_RATE
+    return measured.rates[measured.best]
+
+
+class Site:
+    """`port` is where to look for free ports; `threads` are those of each node.
+
+    `moved` are the ports that were wanted and taken. `names` tells whose an address is, as nodes
+    know each other.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, *, threads: int, control: bool, lots: random.Random
+    ) -> None:
+        self.folder = folder
+        self.threads = threads
+        self.lots = lots
+        self.relays = Relays(lots) if control else None
+        self.names: dict[str, str] = {}
+        self.moved: list[int] = []
+        self._port = port
+        self._links: set[frozenset[str]] = set()
+
+    @property
+    def control(self) -> bool:
+        """Whether ways can be cut."""
+        return self.relays is not None
+
+    def file(self, name: str) -> Path:
+        """A file of the network's."""
+        return self.folder / name
+
+    def port(self, name: str) -> int:
+        """The next port that nobody has, for this node. Raises `LocalError` where there is none."""
+        for port in range(self._port, min(self._port + PORTS_TRIED_MAX, PORT_MAX + 1)):
+            if _is_free(port):
+                self._port = port + 1
+                self.names[f"{HOST}:{port}"] = name
+                return port
+            self.moved.append(port)
+        raise LocalError(f"{PORTS_TRIED_MAX} ports from {self._port} on are taken")
+
+    async def way(self, one: str, another: str, port: int) -> int:
+        """The port at which `one` finds `another`, who listens at `port` of TCP."""
+        self._links.add(frozenset((one, another)))
+        if self.relays is None:
+            return port
+        way = await self.relays.connect(one, another, port)
+        self.names[f"{HOST}:{way}"] = another
+        return way
+
+    async def ways(self, one: str, one_port: int, another: str, another_port: int) -> list[int]:
+        """The ports at which they find each other, for datagrams."""
+        self._links.add(frozenset((one, another)))
+        if self.relays is None:
+            return [another_port, one_port]
+        ways = await self.relays.join(one, one_port, another, another_port)
+        for way, name in zip(ways, (another, one), strict=True):
+            self.names[f"{HOST}:{way}"] = name
+        return ways
+
+    def part(self, alone: Iterable[str]) -> bool:
+        """Cut each of these off from all others; all other links stand. False where none can be."""
+        if self.relays is None:
+            return False
+        cut = frozenset(alone)
+        for link in self._links:
+            do: Callable[[str, str], None] = self.relays.cut if link & cut else self.relays.mend
+            do(*link)
+        return True
+
+    def hash_rates(self, nodes: int, *, double: bool = False) -> tuple[float, float]:
+        """What so many nodes do together, and each of them, if they share the processors."""
+        threads = min(default_threads(), nodes * self.threads)
+        total = hash_rate(double=double) * max(1, threads)
+        return total, total / max(1, nodes)
+
+    async def close(self) -> None:
+        """End every link."""
+        if self.relays is not None:
+            await self.relays.close()
+
+
+def _is_free(port: int) -> bool:
+    """For connections as for datagrams."""
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(type=kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                return False
+    return True
