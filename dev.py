@@ -8,6 +8,7 @@
     python3 dev.py check [--fix]   ruff and mypy; --fix lets ruff mend what it can
     python3 dev.py bench ARGS...   measure the search kernel on this machine
     python3 dev.py bench pool      measure the pool; likewise chain, gossip and peer
+    python3 dev.py docs            make the documentation in docs/_build; warnings are errors
     python3 dev.py setup           only make the environment
 
 Each command first makes the environment it needs, and makes it once. The plan:
@@ -421,6 +422,18 @@ def bench(arguments: list[str]) -> int:
     return become([str(DEVELOPER.python), str(ROOT / "bench" / f"{name}.py"), *arguments])
 
 
+def docs(arguments: list[str]) -> int:
+    """Make the documentation; arguments go to Sphinx."""
+    ensure(DEVELOPER)
+    built = ROOT / "docs" / "_build"
+    command = [str(DEVELOPER.program("sphinx-build")), "--fail-on-warning", "--keep-going"]
+    command += ["--quiet", "--jobs", "auto", "--doctree-dir", str(built / "doctrees"), *arguments]
+    code = subprocess.call([*command, str(ROOT / "docs"), str(built / "html")], cwd=str(ROOT))
+    if code == 0:
+        say(f"open {built / 'html' / 'index.html'}")
+    return 0 if code == 0 else 1
+
+
 def setup(arguments: list[str]) -> int:
     """Make the developer's environment, which also serves `run`."""
     if arguments:
@@ -435,6 +448,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "bench": bench,
+    "docs": docs,
     "setup": setup,
 }
 

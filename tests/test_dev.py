@@ -190,14 +190,16 @@ def test_a_missing_group_is_added_to_what_is_there(checkout: Checkout) -> None:
 def test_help_names_every_command(fresh: Checkout, arguments: tuple[str, ...]) -> None:
     code, output, errors = fresh.dev(*arguments)
     assert (code, errors) == (0, "")
-    assert all(f"dev.py {command}" in output for command in ("run", "test", "check", "bench"))
+    assert all(
+        f"dev.py {command}" in output for command in ("run", "test", "check", "bench", "docs")
+    )
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(fresh: Checkout) -> None:
     code, output, errors = fresh.dev("frobnicate")
     assert (code, output) == (2, "")
     assert errors == (
-        "dev.py: there is no command 'frobnicate'; there are run, test, check, bench, setup\n"
+        "dev.py: there is no command 'frobnicate'; there are run, test, check, bench, docs, setup\n"
     )
     assert not (fresh.folder / ".venv").exists()
 
