@@ -181,6 +181,7 @@ def test_times_that_go_back_are_held(path: Path) -> None:
         gzip.compress(b"[" * 100_000 + b"\n"),
         gzip.compress(msgspec.json.encode({**msgspec.to_builtins(HEADER), "network": "x"}) + b"\n"),
     ],
+    ids=range(7),
 )
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
