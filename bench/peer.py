@@ -79,7 +79,7 @@ def kept(count: int) -> Iterator[Persist]:
         template = Template(parent.id, transactions, when, EASY.bits)
         nonce = next(n for n in range(2**16) if EASY.admits(template.header(n).rank))
         parent = template.block(nonce)
-        yield Persist(CHAIN_SUBJECT, BlockKept(parent.data))
+        yield Persist(CHAIN_SUBJECT, BlockKept.of(parent))
         yield Persist(transaction_subject(transactions[0].key), None, replaces=True)
 
 

@@ -2,16 +2,18 @@
 
 A ledger must know which of its blocks have a transaction. A dictionary of a million keys answers
 that with a quarter of a gigabyte; but the blocks are in memory anyhow and have the keys, so it is
-enough to be told which few blocks to look into. Of a key, only the first four bytes are held, and
-behind them a number of four. These records lie in buckets, each of them one `bytearray` that is
-searched by `find`.
+enough to be told which few blocks to look into. Of a key, only the first eight bytes count: they
+choose a bucket, and four of them are held there, and behind them a number of four. A bucket is one
+`bytearray`, and is searched by `find`.
 
 **An answer is a candidate.** Two keys may begin alike. Whoever asks looks for the whole key at the
 place that the number stands for, and never goes by a number alone.
 
-**Nobody can aim at it.** A key's bucket is a secret: Python's `hash` of the whole key, which is
-drawn anew for each process. So of keys that were ground to begin alike one in 4,096 shares a
-bucket with another, and costs a second look; and no bucket can be made longer than the others.
+**Nobody can aim at it.** A key's bucket is a secret: Python's `hash` of its eight bytes, which is
+drawn anew for each process. So of keys that were ground to have four bytes in common one in 4,096
+shares a bucket with another, and no bucket can be made longer than the others. To find two keys
+that have eight bytes in common takes 2**32 hashes, three of them 2**43; and what it gains is that
+one block, or two, is looked into in vain.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from typing import TypeAlias
 
 from nonsuch.errors import LocalError
 
-__all__ = ["BUCKETS", "NUMBER_MAX", "CandidateIndex", "Candidates"]
+__all__ = ["BUCKETS", "KEY_BYTES", "NUMBER_MAX", "CandidateIndex", "Candidates"]
 
 BUCKETS = 2**12
 """Made once they are needed. Their ends, where they grow, fit a processor's cache together; of a
 million keys one holds 244, two kilobytes, and is searched in half a microsecond."""
 
+KEY_BYTES = 8
+"""Of a key, from its beginning: all that counts."""
+
 SHORT_BYTES = 4
-"""Of a key. With the bucket's number it is told from all but one in 2**44 others."""
+"""Of those, what is held. With the bucket's number it is told from all but one in 2**44 others."""
 
 NUMBER_BYTES = 4
 NUMBER_MAX = 2 ** (8 * NUMBER_BYTES) - 1
@@ -39,7 +44,10 @@ Candidates: TypeAlias = list[tuple[bytes, int]]
 
 
 class CandidateIndex:
-    """Keys, bytes of four or more, and the numbers that were added with them."""
+    """Keys, bytes of which the first `KEY_BYTES` count, and the numbers that were added with them.
+
+    A key has `SHORT_BYTES` or more.
+    """
 
     __slots__ = ("_buckets", "_count")
 
@@ -51,33 +59,25 @@ class CandidateIndex:
         """How many pairs of a key and a number are here."""
         return self._count
 
-    def add(self, keys: Collection[bytes], number: int) -> Candidates:
-        """These keys are found at a number; their `candidates` as they were before.
-
-        Raises `LocalError` where the number is above `NUMBER_MAX`.
-        """
+    def add(self, keys: Collection[bytes], number: int) -> None:
+        """These keys are found at a number. Raises `LocalError` where it is above `NUMBER_MAX`."""
         if not 0 <= number <= NUMBER_MAX:
             raise LocalError(f"an index has numbers up to {NUMBER_MAX}, not {number}")
-        found: Candidates = []
         buckets = self._buckets
         self._count += len(keys)
         tail = number.to_bytes(NUMBER_BYTES, "big")
         for key in keys:
-            place = hash(key) % BUCKETS
-            short = key[:SHORT_BYTES]
+            place = hash(key[:KEY_BYTES]) % BUCKETS
             bucket = buckets[place]
             if bucket is None:
                 bucket = buckets[place] = bytearray()
-            elif bucket.find(short) >= 0:
-                found += [(key, other) for other in _numbers(bucket, short)]
-            bucket += short + tail
-        return found
+            bucket += key[:SHORT_BYTES] + tail
 
     def remove(self, keys: Iterable[bytes], number: int) -> None:
         """These keys are no longer found there; what was not added is not removed."""
         tail = number.to_bytes(NUMBER_BYTES, "big")
         for key in keys:
-            bucket = self._buckets[hash(key) % BUCKETS]
+            bucket = self._buckets[hash(key[:KEY_BYTES]) % BUCKETS]
             at = -1 if bucket is None else _find(bucket, key[:SHORT_BYTES] + tail, 0)
             if bucket is not None and at >= 0:
                 del bucket[at : at + RECORD_BYTES]
@@ -88,7 +88,7 @@ class CandidateIndex:
         found: Candidates = []
         buckets = self._buckets
         for key in keys:
-            bucket = buckets[hash(key) % BUCKETS]
+            bucket = buckets[hash(key[:KEY_BYTES]) % BUCKETS]
             short = key[:SHORT_BYTES]
             if bucket is not None and bucket.find(short) >= 0:
                 found += [(key, number) for number in _numbers(bucket, short)]

@@ -273,6 +273,21 @@ class BlockTree(Generic[B]):
         """
         return self._place(block, parent, prefer)
 
+    def append(self, block: B) -> Entry[B]:
+        """`restore` for a block that follows the tip; its entry, the tip from now on.
+
+        No other can follow it already: that one would be a better tip.
+        """
+        tip = self._best[-1]
+        entry = Entry(block, tip, self._order)
+        self._order += 1
+        tip._followers = entry
+        self._leaves.pop(tip)
+        self._leaves[entry] = None
+        self._entries[block.id] = entry
+        self._best.append(entry)
+        return entry
+
     def _connect(self, block: B, source: int, prefer: bool) -> Change[B]:
         """A block whose parent is here."""
         parent = self._entries.get(block.parent)
@@ -284,6 +299,9 @@ class BlockTree(Generic[B]):
 
     def _place(self, block: B, parent: Entry[B] | None, prefer: bool) -> Change[B]:
         """A valid block behind its parent."""
+        if parent is not None and parent is self.tip:
+            self.append(block)
+            return Extended(block)
         entry = Entry(block, parent, self._order)
         self._order += 1
         self._grow(entry)
@@ -322,11 +340,10 @@ class BlockTree(Generic[B]):
 
     def _choose(self, entry: Entry[B], prefer: bool) -> Change[B]:
         """Is a new entry the tip?"""
-        best, tip = self._best, self.tip
-        if entry.parent is tip:
-            best.append(entry)
+        tip = self.tip
+        if tip is None:
+            self._best.append(entry)
             return Extended(entry.block)
-        assert tip is not None, "the first entry of all has no parent, like the tip"
         if entry.chainwork < tip.chainwork or (entry.chainwork == tip.chainwork and not prefer):
             return SideBranch(entry.block)
         return self._reorganize(entry)

@@ -14,7 +14,7 @@ file is told so.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nonsuch.errors import LocalError
@@ -90,10 +90,11 @@ class Journal:
         """
         records: list[object] = []
         reached = 0
+        decode = self._decode
         try:
             rows = self._database.execute("SELECT sequence, body FROM records ORDER BY sequence")
             for sequence, body in rows:
-                records += map(self._decode, _unpacked(body))
+                records += map(decode, _unpacked(body))
                 reached = sequence
         except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
             raise LocalError(
@@ -142,14 +143,16 @@ def _packed(record: bytes) -> bytes:
     return len(record).to_bytes(LENGTH_BYTES, "big") + record
 
 
-def _unpacked(row: bytes) -> Iterator[bytes]:
-    position = 0
-    while position < len(row):
+def _unpacked(row: bytes) -> list[bytes]:
+    records = []
+    position, end = 0, len(row)
+    while position < end:
         begin = position + LENGTH_BYTES
-        position = begin + int.from_bytes(row[begin - LENGTH_BYTES : begin], "big")
-        if position > len(row):
+        position = begin + int.from_bytes(row[position:begin], "big")
+        if position > end:
             raise ValueError("a row that ends within a record")
-        yield row[begin:position]
+        records.append(row[begin:position])
+    return records
 
 
 def _why(error: Exception) -> str:

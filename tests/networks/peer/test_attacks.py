@@ -100,7 +100,7 @@ class Stage:
         self.net = Net()
         genesis = Net().add("any", SETTINGS).ledger.genesis
         self.honest = make_blocks(genesis, 10, "pay Bob")
-        kept = (BlockKept(block.data) for block in self.honest)
+        kept = (BlockKept.of(block) for block in self.honest)
         self.victim = self.net.add("victim", SETTINGS, *kept)
         attacker = PeerSettings(target=SETTINGS.target, mines=False)
         self.net.add("attacker", attacker)

@@ -18,6 +18,7 @@ from nonsuch.chain.validation import (
 )
 from nonsuch.networks.peer.block import BLOCK_TRANSACTIONS, Block, Transaction, genesis_block
 from nonsuch.networks.peer.ledger import Ledger, TransactionConfirmed, TransactionTooNew
+from nonsuch.networks.peer.records import BlockKept
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.work.target import Target
 from tests.networks.peer.blocks import make_blocks
@@ -175,6 +176,36 @@ def test_equal_pools_have_equal_digests_and_others_tell_what_is_missing(
     missing = ours.unknown_to(theirs.known, 100)
     assert {transaction.timestamp for transaction in missing} == one - other
     assert len(ours.unknown_to(theirs.known, 3)) == min(3, len(one - other))
+
+
+@settings(max_examples=60)
+@given(st.randoms(use_true_random=False), st.integers(1, 30))
+def test_who_lives_through_it_again_is_where_it_was(lots: random.Random, count: int) -> None:
+    """Branches that share transactions, and reorganisations back and forth; read from disk."""
+    ledger = Ledger(SETTINGS)
+    grown, kept = [ledger.genesis], []
+    for _ in range(count):
+        five = None
+        if lots.random() < 0.5:
+            five = [said(number) for number in lots.sample(range(40), BLOCK_TRANSACTIONS)]
+        (block,) = make_blocks(lots.choice(grown[-4:]), 1, transactions=five)
+        (change,) = put(ledger, block)
+        if not isinstance(change, Invalid):
+            grown.append(block)
+            kept.append(BlockKept.of(block) if lots.random() < 0.8 else BlockKept(block.data))
+    again = Ledger(SETTINGS)
+    again.restore_blocks(kept)
+    again.check()
+    assert [entry.block.id for entry in again.tree] == [entry.block.id for entry in ledger.tree]
+    assert again.tip.block.id == ledger.tip.block.id
+    assert list(again.waiting) == list(ledger.waiting)
+    assert again.reorgs == ledger.reorgs
+    # And it goes on as the other does.
+    for block in make_blocks(grown[-1], 3):
+        assert [type(change) for change in put(again, block)] == [
+            type(change) for change in put(ledger, block)
+        ]
+    assert list(again.waiting) == list(ledger.waiting)
 
 
 @settings(max_examples=40)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import random
-from collections.abc import Iterable
+import sqlite3
+import tracemalloc
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nonsuch.chain.tree import Invalid
 from nonsuch.errors import LocalError
+from nonsuch.live.journal import Journal
 from nonsuch.networks.peer import facts, messages, records
 from nonsuch.networks.peer.block import Block, BlockForm, Header, Transaction, target_of_bits
 from nonsuch.networks.peer.commands import is_loopback
@@ -332,7 +339,7 @@ def test_a_block_goes_round_and_onto_the_disk_and_takes_its_transactions_along()
     effects = desk.hears(one, messages.AnnounceBlock(block.form))
     assert (sent(effects, one), sent(effects, other)) == ([], announced(block))
     kept = of(Persist, effects)
-    assert kept[0].record == records.BlockKept(block.data)
+    assert kept[0].record == records.BlockKept.of(block)
     assert [each.subject for each in kept[1:]] == [
         records.transaction_subject(key) for key in block.keys
     ]
@@ -540,22 +547,51 @@ def test_a_peer_goes_on_from_its_records() -> None:
     assert facts.Restored(6, 3, 12, main[-1].id.hex()) in told(again.started)
 
 
-def kept(form: BlockForm) -> records.BlockKept:
-    return records.BlockKept(Block.of(Header(form.header), form.transactions).data)
+def read_back(*kept: records.BlockKept) -> list[object]:
+    return [records.decode_record(records.encode_record(each)) for each in kept]
 
 
-def test_journals_are_read_as_they_were_always_written() -> None:
+def by_an_earlier_version(block: Block) -> records.BlockKept:
+    return records.BlockKept(block.data)
+
+
+WRITTEN = pytest.mark.parametrize("written", [records.BlockKept.of, by_an_earlier_version])
+
+
+def test_journals_are_read_as_they_were_written() -> None:
     (block,) = make_blocks(Desk().peer.ledger.genesis, 1)
-    written = msgspec.msgpack.encode([0, block.form])
-    assert records.encode_record(kept(block.form)) == written
-    assert records.decode_record(written) == kept(block.form)
+    old = msgspec.msgpack.encode([0, block.form])
+    assert records.encode_record(by_an_earlier_version(block)) == old
+    assert records.decode_record(old) == by_an_earlier_version(block)
+    sealed = b"\x94\x02" + block.data + b"\xc4\x28"
+    sealed += b"".join(key[:8] for key in block.keys) + b"\xc4\x20"
+    new = sealed + hashlib.sha256(sealed).digest()
+    assert records.encode_record(records.BlockKept.of(block)) == new
+    assert records.decode_record(new) == records.BlockKept.of(block)
+    plain = msgspec.msgpack.decode(new)
+    assert plain[0] == 2
+    assert msgspec.convert(plain[1], BlockForm) == block.form
 
 
 def test_no_bit_of_a_block_on_disk_can_be_spoiled() -> None:
+    (block,) = make_blocks(Desk().peer.ledger.genesis, 1)
+    good = records.encode_record(records.BlockKept.of(block))
+    for at in range(8 * len(good)):
+        spoiled = bytearray(good)
+        spoiled[at // 8] ^= 1 << at % 8
+        with pytest.raises(msgspec.DecodeError):
+            records.decode_record(bytes(spoiled))
+    for size in range(len(good)):
+        with pytest.raises(msgspec.DecodeError):
+            records.decode_record(good[:size])
+    with pytest.raises(msgspec.DecodeError):
+        records.decode_record(good + b"\0")
+
+
+def test_nor_of_one_that_an_earlier_version_wrote_while_another_follows_it() -> None:
     hard = Target.from_work(2**12)
-    genesis = Desk(target=hard).peer.ledger.genesis
-    first, second = make_blocks(genesis, 2)
-    good = [records.encode_record(records.BlockKept(each.data)) for each in (first, second)]
+    first, second = make_blocks(Desk(target=hard).peer.ledger.genesis, 2)
+    good = [records.encode_record(by_an_earlier_version(each)) for each in (first, second)]
     for at in range(8 * len(good[0])):
         spoiled = bytearray(good[0])
         spoiled[at // 8] ^= 1 << at % 8
@@ -566,38 +602,137 @@ def test_no_bit_of_a_block_on_disk_can_be_spoiled() -> None:
             Desk(records.decode_record(good[0][:size]), target=hard)
 
 
-def test_a_chain_on_disk_that_says_something_twice_is_refused() -> None:
+def test_a_damaged_journal_says_where(tmp_path: Path) -> None:
+    blocks = make_blocks(Desk().peer.ledger.genesis, 3)
+    path = tmp_path / "peer.journal"
+    journal = Journal(path, records.encode_record, records.decode_record)
+    for block in blocks:
+        journal.commit([Persist(records.CHAIN_SUBJECT, records.BlockKept.of(block))])
+    assert Desk(*journal.read()).peer.ledger.tip.block.id == blocks[-1].id
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        (row,) = database.execute("SELECT body FROM records WHERE sequence = 3").fetchone()
+        spoiled = row[:200] + bytes([row[200] ^ 1]) + row[201:]
+        database.execute("UPDATE records SET body = ? WHERE sequence = 3", (spoiled,))
+    journal = Journal(path, records.encode_record, records.decode_record)
+    with pytest.raises(LocalError, match="damaged after row 2: a block and its digest differ"):
+        journal.read()
+    journal.close()
+
+
+def test_a_journal_of_two_versions_is_one_chain() -> None:
+    desk = Desk()
+    blocks = make_blocks(desk.peer.ledger.genesis, 40)
+    lots = random.Random(4)
+    versions = [records.BlockKept.of, by_an_earlier_version]
+    desk = Desk(*read_back(*(lots.choice(versions)(each) for each in blocks)))
+    desk.peer._check()
+    ledger = desk.peer.ledger
+    assert ledger.tip.block.id == blocks[-1].id
+    assert [entry.block.data for entry in ledger.tree][1:] == [block.data for block in blocks]
+    assert all(ledger.is_confirmed(key) for block in blocks for key in block.keys)
+    for repeated in (blocks[0], blocks[20], blocks[-1]):
+        (again,) = make_blocks(blocks[-1], 1, transactions=repeated.transactions)
+        with pytest.raises(LocalError, match=r"block 41 .*a transaction of block"):
+            Desk(*map(by_an_earlier_version, (*blocks, again)))
+        (change,) = ledger.connect(again, 1, UNIX)
+        assert isinstance(change, Invalid)
+
+
+def test_a_body_that_somebody_changed_on_disk_is_neither_sent_nor_used() -> None:
+    """Its digest is right, as only somebody with our disk in his hands can make it."""
+    first, second = make_blocks(Desk().peer.ledger.genesis, 2)
+    keys = records.BlockKept.of(second).keys
+    exchanged = Block.of(first.header, second.transactions).data
+    for data in (exchanged, first.data[:-1], first.data + b"\0"):
+        peer = Peer(made(), random.Random(0), UNIX)
+        peer.handle(Started(tuple(read_back(records.BlockKept(data, keys)))), 0.0)
+        assert peer.ledger.tip.block.id == first.id, "its header is good"
+        peer.handle(Connected(1, "10.0.0.1:5", "nonsuch"), 0.0)
+        peer.handle(Received(1, messages.Hello("peer", peer.ledger.genesis.id, b"x")), 0.0)
+        damaged = f"journal is damaged: block {first.id.hex()}"
+        with pytest.raises(LocalError, match=damaged):
+            peer.handle(Received(1, messages.AskBlocks((first.id,))), 0.0)
+        with pytest.raises(LocalError, match=damaged):
+            peer.handle(Received(LOCAL, messages.AskChain(0, 2)), 0.0)
+        with pytest.raises(LocalError, match=damaged):
+            peer.ledger.is_confirmed(second.keys[0])
+
+
+def test_a_chain_of_an_earlier_version_that_says_something_twice_is_refused() -> None:
     (first,) = make_blocks(Desk().peer.ledger.genesis, 1)
     (again,) = make_blocks(first, 1, transactions=first.transactions)
-    with pytest.raises(LocalError, match=r"record 1 of the journal.*a transaction of block 1"):
-        Desk(kept(first.form), kept(again.form))
+    with pytest.raises(LocalError, match=r"block 2 of the journal.*a transaction of block 1"):
+        Desk(*map(by_an_earlier_version, (first, again)))
     five = [first.transactions[0]] * 5
     (twice,) = make_blocks(first, 1, transactions=five)
-    with pytest.raises(LocalError, match=r"record 0 of the journal.*twice"):
-        Desk(kept(twice.form))
+    with pytest.raises(LocalError, match=r"block 2 of the journal.*twice"):
+        Desk(*map(by_an_earlier_version, (first, twice)))
 
 
-def test_a_journal_may_have_a_block_twice() -> None:
+@WRITTEN
+def test_a_journal_may_have_a_block_twice(written: Callable[[Block], records.BlockKept]) -> None:
     first, second = make_blocks(Desk().peer.ledger.genesis, 2)
-    desk = Desk(*(kept(each.form) for each in (first, first, second, first)))
+    desk = Desk(*map(written, (first, first, second, first)))
     assert desk.peer.ledger.tip.height == 2
     desk.peer._check()
 
 
-def test_a_journal_that_is_not_valid_is_refused() -> None:
+@WRITTEN
+def test_a_journal_that_is_not_valid_is_refused(
+    written: Callable[[Block], records.BlockKept],
+) -> None:
     good, other = Desk(), Desk(network="other")
     (foreign,) = make_blocks(other.peer.ledger.genesis, 1)
     first, second = make_blocks(good.peer.ledger.genesis, 2)
-    forged = type(first.form)(first.header.data, second.transactions)
-    for form, reason in [
-        (foreign.form, "without the one before"),
-        (second.form, "without the one before"),
-        (forged, "root"),
+    (elsewhere,) = make_blocks(Desk(target=Target(2**255)).peer.ledger.genesis, 1)
+    lazy = (
+        Block.of(Header(first.header.data[:-8] + nonce.to_bytes(8, "big")), first.transactions)
+        for nonce in range(100)
+    )
+    bad = next(each for each in lazy if not TARGET.admits(each.header.rank))
+    for block, reason in [
+        (foreign, "without the one before"),
+        (second, "without the one before"),
+        (elsewhere, "target bits"),
+        (bad, "above the target"),
     ]:
-        with pytest.raises(LocalError, match=f"record 0 of the journal.*{reason}"):
-            Desk(kept(form))
+        with pytest.raises(LocalError, match=f"block 1 of the journal.*{reason}"):
+            Desk(written(block))
+
+
+def test_nor_is_one_with_other_transactions_or_other_records() -> None:
+    first, second = make_blocks(Desk().peer.ledger.genesis, 2)
+    forged = Block.of(first.header, second.transactions)
+    with pytest.raises(LocalError, match=r"block 1 of the journal.*root"):
+        Desk(by_an_earlier_version(forged))
     with pytest.raises(LocalError, match="no record of a peer"):
         Desk("something else")
+    with pytest.raises(LocalError, match="a transaction of the journal is not valid"):
+        Desk(records.TransactionPooled(Transaction("nobody", "", 1)))
+
+
+def test_a_block_that_was_opened_takes_a_kilobyte() -> None:
+    lots = random.Random(3)
+    parent, written = Desk().peer.ledger.genesis, []
+    for height in range(2000):
+        texts = ["x" * round(lots.triangular(4, 70, 31)) for _ in range(5)]
+        five = [
+            Transaction("abcd1234", text, int(UNIX * 1e6) + 5 * height + number)
+            for number, text in enumerate(texts)
+        ]
+        (parent,) = make_blocks(parent, 1, transactions=five)
+        written.append(records.encode_record(records.BlockKept.of(parent)))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        desk = Peer(made(), random.Random(0), UNIX)
+        desk.handle(Started(tuple(map(records.decode_record, written))), 0.0)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert desk.ledger.tip.height == 2000
+    assert held - before <= most - before <= 1024 * 2000
 
 
 # Whatever they say.

@@ -10,7 +10,7 @@ from nonsuch.networks.peer import facts, messages
 from nonsuch.networks.peer.block import Block
 from nonsuch.networks.peer.messages import HEADERS_MAX
 from nonsuch.networks.peer.peer import Peer
-from nonsuch.networks.peer.records import BlockKept
+from nonsuch.networks.peer.records import BlockKept, decode_record, encode_record
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.node import Send
 from nonsuch.work.target import Target
@@ -28,7 +28,7 @@ GENESIS = Net().add("any", settings()).ledger.genesis
 
 
 def kept(blocks: Iterable[Block]) -> list[BlockKept]:
-    return [BlockKept(block.data) for block in blocks]
+    return [BlockKept.of(block) for block in blocks]
 
 
 def height(peer: Peer) -> int:
@@ -51,6 +51,24 @@ def test_a_newcomer_fetches_the_whole_chain(length: int) -> None:
     assert told(net, "new", facts.Synchronised) == [
         facts.Synchronised(length, length, 0.0, "old:1")
     ]
+
+
+def test_what_was_kept_is_sent_as_it_came() -> None:
+    """From one to the next by the wire, and each time through a disk."""
+    blocks = make_blocks(GENESIS, 150)
+    said: list[bytes] = []
+    for _ in range(3):
+        net = Net()
+        written = [encode_record(BlockKept.of(block)) for block in blocks]
+        assert written == (said or written)
+        net.add("old", settings(), *map(decode_record, written))
+        new = net.add("new", settings("old"))
+        net.connect("new", "old")
+        net.settle()
+        net.check()
+        blocks = [entry.block for entry in new.ledger.tree][1:]
+        said = written
+    assert len(blocks) == 150
 
 
 def test_a_chain_longer_than_one_message_of_headers_is_fetched_in_rounds() -> None:

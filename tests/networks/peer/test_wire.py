@@ -90,6 +90,7 @@ def test_a_stranger_may_say_little_and_a_peer_more() -> None:
 def test_records_come_back_from_disk(form: BlockForm, transaction: Transaction) -> None:
     for record in (
         records.BlockKept(msgspec.msgpack.encode(form)),
+        records.BlockKept(msgspec.msgpack.encode(form), bytes(range(40))),
         records.TransactionPooled(transaction),
     ):
         assert records.decode_record(records.encode_record(record)) == record

@@ -13,7 +13,8 @@ name and target; its id is what tells one network from another.
 
 **In memory** a block is its bytes, as they travel and as they are kept: a ledger has hundreds of
 thousands, and is asked for few of them. What the bytes say is read when somebody asks; of the last
-ones that were read it is remembered, for a new block is asked again and again.
+ones that were made or read it is remembered, for a new block is asked again and again. A block that
+came from our own disk is held against its root when it is read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from nonsuch.chain.validation import merkle_root
+from nonsuch.chain.validation import InvalidBlock, check_root, merkle_root
 from nonsuch.errors import LocalError
 from nonsuch.work.nonce import Raw
 from nonsuch.work.puzzle import Puzzle
@@ -48,6 +49,7 @@ __all__ = [
     "Block",
     "BlockForm",
     "Header",
+    "KeptBlock",
     "Template",
     "Transaction",
     "genesis_block",
@@ -90,9 +92,12 @@ _BEGINS_BYTES = len(_FORM_BEGINS)
 _HEADER = slice(_BEGINS_BYTES, _BEGINS_BYTES + HEADER_BYTES)
 _PARENT = slice(_BEGINS_BYTES + 4, _BEGINS_BYTES + 36)
 _ROOT = slice(_BEGINS_BYTES + 36, _BEGINS_BYTES + 68)
+_TIMESTAMP = struct.Struct(">Q")
+_TIMESTAMP_AT = _ROOT.stop
 
 BODIES_MAX = 256
-"""Blocks whose transactions and keys are remembered: half a megabyte."""
+"""Blocks whose transactions and keys are remembered: half a megabyte. And as many of those that
+came from our own disk."""
 
 _NUMBERS_BYTES = 16
 """What a transaction's timestamp and the lengths of its texts take at most."""
@@ -170,21 +175,18 @@ class Header:
 
 
 class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A block that was hashed: `data` is its form, encoded, `work` what it took to find.
-
-    `timestamp`, Unix seconds, is asked for with each of the next blocks.
-    """
+    """A block that was hashed: `data` is its form, encoded, `work` what it took to find."""
 
     data: bytes
     id: bytes
     work: int
-    timestamp: int
 
     @classmethod
     def of(cls, header: Header, transactions: tuple[Transaction, ...]) -> Block:
-        """The block of a header and its transactions."""
+        """The block of a header and its transactions, whose keys are computed here."""
         data = _encoder.encode(BlockForm(header.data, transactions))
-        return cls(data, header.id, work_of_bits(header.bits), header.timestamp)
+        _bodies.remember(data, (transactions, keys_of(transactions)))
+        return cls(data, header.id, work_of_bits(header.bits))
 
     @property
     def header(self) -> Header:
@@ -207,19 +209,31 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.data[_ROOT]
 
     @property
+    def timestamp(self) -> int:
+        """When it was found, it says: Unix seconds. Asked for with each of the next blocks."""
+        timestamp: int
+        (timestamp,) = _TIMESTAMP.unpack_from(self.data, _TIMESTAMP_AT)
+        return timestamp
+
+    @property
     def form(self) -> BlockForm:
         """What is sent of it."""
         return _decoder.decode(self.data)
 
     @property
+    def body(self) -> Body:
+        """Its transactions and their keys."""
+        return _bodies.of(self.data)
+
+    @property
     def transactions(self) -> tuple[Transaction, ...]:
         """What it says."""
-        return _body_of(self.data)[0]
+        return self.body[0]
 
     @property
     def keys(self) -> tuple[bytes, ...]:
         """Those of its transactions."""
-        return _body_of(self.data)[1]
+        return self.body[1]
 
     @property
     def size(self) -> int:
@@ -228,6 +242,23 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"Block({self.id.hex()[:12]} on {self.parent.hex()[:12]})"
+
+
+class KeptBlock(Block, frozen=True, eq=False, gc=False):
+    """A block from our own disk, of which only the header was hashed.
+
+    Whatever reads its transactions raises `LocalError` where its header does not name them.
+    """
+
+    @property
+    def form(self) -> BlockForm:
+        """What is sent of it."""
+        return BlockForm(self.header_data, self.transactions)
+
+    @property
+    def body(self) -> Body:
+        """Its transactions and their keys."""
+        return _kept_body(self.data)
 
 
 class Template:
@@ -300,4 +331,41 @@ def read_body(data: bytes) -> Body:
     return transactions, keys_of(transactions)
 
 
-_body_of = functools.lru_cache(maxsize=BODIES_MAX)(read_body)
+class _Bodies:
+    """What the last blocks say, by their bytes: in two generations, of which the older one goes."""
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, Body] = {}
+        self._old: dict[bytes, Body] = {}
+
+    def of(self, data: bytes) -> Body:
+        """`read_body`, remembered."""
+        body = self._young.get(data)
+        if body is None:
+            body = self._old.get(data) or read_body(data)
+            self.remember(data, body)
+        return body
+
+    def remember(self, data: bytes, body: Body) -> None:
+        """These bytes are known to say this."""
+        if len(self._young) >= BODIES_MAX // 2:
+            self._old, self._young = self._young, {}
+        self._young[data] = body
+
+
+_bodies = _Bodies()
+
+
+@functools.lru_cache(maxsize=BODIES_MAX)
+def _kept_body(data: bytes) -> Body:
+    """`read_body` for what comes from our own disk, held against its root."""
+    try:
+        body = read_body(data)
+        check_root(data[_ROOT], body[1])
+    except (InvalidBlock, msgspec.DecodeError) as error:
+        block_id = Header(data[_HEADER]).id.hex()
+        raise LocalError(
+            f"the journal is damaged: block {block_id} of it is not the one that was found"
+            f" ({error}); move the journal away to begin anew"
+        ) from None
+    return body

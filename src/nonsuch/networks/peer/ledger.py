@@ -17,6 +17,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
+import msgspec
+
 from nonsuch.chain.index import CandidateIndex, Candidates
 from nonsuch.chain.mempool import Mempool, TransactionRefused
 from nonsuch.chain.orphans import OrphanLimits
@@ -33,6 +35,7 @@ from nonsuch.chain.validation import (
     AHEAD_SECONDS_MAX,
     MEDIAN_BLOCKS,
     DoubleTransaction,
+    InvalidBlock,
     check_genesis,
     check_timestamp,
 )
@@ -42,6 +45,8 @@ from nonsuch.networks.peer.block import (
     MICROSECONDS,
     ROOT,
     Block,
+    Header,
+    KeptBlock,
     Template,
     Transaction,
     genesis_block,
@@ -49,6 +54,7 @@ from nonsuch.networks.peer.block import (
     read_header,
 )
 from nonsuch.networks.peer.messages import KNOWN_MAX, SHORT_KEY_BYTES
+from nonsuch.networks.peer.records import BlockKept, keys_kept
 from nonsuch.networks.peer.rules import check_header, check_keys, check_transaction
 from nonsuch.networks.peer.settings import PeerSettings
 
@@ -121,28 +127,61 @@ class Ledger:
             self._follow(change)
         return changes
 
-    def restore_block(self, data: bytes) -> None:
-        """A block from our own disk joins the tree; `records` says what of it is checked again.
+    def restore_blocks(self, kept: Iterable[BlockKept]) -> None:
+        """Blocks from our own disk join the tree; `records` says what of them is checked again.
 
-        Raises `InvalidBlock`, `LocalError` where the block before it is not here, and
-        `msgspec.DecodeError`. A ledger that has raised is of no use.
+        Nothing waits yet. Raises `LocalError`, and the ledger is of no use then.
         """
-        header = read_header(data)
-        check_header(header, self.bits)
-        _, keys = read_body(data)
+        tree, entries, bits = self.tree, self._entries, self.bits
+        tip, number = self.tip, 0
+        left: list[tuple[Block, ...]] = []
+        try:
+            for record in kept:
+                number += 1
+                header = read_header(record.data)
+                check_header(header, bits)
+                if header.parent == tip.block.id:
+                    tip = tree.append(self._restored(record, header, tip))
+                    entries.append(tip)
+                elif header.id not in tree:
+                    change = self._restore_beside(record, header)
+                    if isinstance(change, Reorged):
+                        left.append(change.disconnected)
+                    tip = self.tip
+        except (InvalidBlock, LocalError, msgspec.DecodeError) as error:
+            raise LocalError(f"block {number} of the journal is not valid here: {error}") from None
+        self.reorgs += len(left)
+        self._wait_again(left)
+
+    def _restored(self, record: BlockKept, header: Header, parent: Entry[Block]) -> Block:
+        """A block as it was, that the index knows from now on."""
+        order = len(self._entries)
+        if record.keys:
+            self._index.add(keys_kept(record.keys), order)
+            return KeptBlock(record.data, header.id, self._work)
+        _, keys = read_body(record.data)
         check_keys(keys, header.root)
-        tree, tip = self.tree, self.tip
-        parent = tip if header.parent == tip.block.id else tree.entry(header.parent)
+        self._check_new(self._index.candidates(keys), parent)
+        self._index.add(keys, order)
+        return Block(record.data, header.id, self._work)
+
+    def _restore_beside(self, record: BlockKept, header: Header) -> Change[Block]:
+        """A block that does not follow the tip joins the tree."""
+        tree = self.tree
+        parent = tree.entry(header.parent)
         if parent is None:
             raise LocalError("a block without the one before it")
-        if header.id in tree:
-            return
-        if candidates := self._index.add(keys, len(self._entries)):
-            self._check_new(candidates, parent)
-        block = Block(data, header.id, self._work, header.timestamp)
-        change = tree.restore(block, parent, prefer=header.id < tip.block.id)
+        block = self._restored(record, header, parent)
+        change = tree.restore(block, parent, prefer=header.id < self.tip.block.id)
         self._entries.append(tree.entry(header.id))
-        self._settle(change, keys)
+        return change
+
+    def _wait_again(self, left: list[tuple[Block, ...]]) -> None:
+        """What was in the chain before one of these reorganisations, and is not there now."""
+        # As where one comes after the other: what left last is first.
+        blocks = dict.fromkeys(block for each in reversed(left) for block in reversed(each))
+        self.waiting.restore(each for each in _said_in(blocks) if not self.is_confirmed(each[0]))
+        self._changed()
 
     def _follow(self, change: Change[Block]) -> None:
         """Keep the index and the pool in step with the tree."""
@@ -150,16 +189,12 @@ class Ledger:
             entry = self.tree.entry(change.block.id)
             assert entry is not None, "it has joined the tree"
             self._enter(entry)
-            self._settle(change, change.block.keys)
-
-    def _settle(self, change: Change[Block], keys: Collection[bytes]) -> None:
-        """What becomes of the transactions that wait, when a block with these has come."""
-        if isinstance(change, Extended):
-            self._confirm(keys)
-        elif isinstance(change, Reorged):
-            self.reorgs += 1
-            self._reorganize(change)
-        self._changed()
+            if isinstance(change, Extended):
+                self._confirm(change.block.keys)
+            elif isinstance(change, Reorged):
+                self.reorgs += 1
+                self._reorganize(change)
+            self._changed()
 
     def _enter(self, entry: Entry[Block]) -> None:
         """An entry is found by its transactions, from now on."""
@@ -183,18 +218,13 @@ class Ledger:
     def _reorganize(self, change: Reorged[Block]) -> None:
         """What left the chain waits again, unless it has joined it too."""
         joined = dict.fromkeys(key for block in change.connected for key in block.keys)
-        left = [
-            (key, transaction, transaction.size)
-            for block in reversed(change.disconnected)
-            for key, transaction in zip(block.keys, block.transactions, strict=True)
-            if key not in joined
-        ]
+        left = [each for each in _said_in(reversed(change.disconnected)) if each[0] not in joined]
         self._confirm(joined)
         self.waiting.restore(left)
 
     def _confirm(self, keys: Collection[bytes]) -> None:
         if not self.waiting:
-            return  # As it is while blocks come from our own disk.
+            return
         self._confirmed += [key for key in keys if key in self.waiting]
         self.waiting.confirm(keys)
 
@@ -331,6 +361,13 @@ class Ledger:
         for entry in tree:
             keys = entry.block.keys
             assert {(key, entry.order) for key in keys} <= set(self._index.candidates(keys))
+
+
+def _said_in(blocks: Iterable[Block]) -> Iterator[tuple[bytes, Transaction, int]]:
+    """The transactions of some blocks, as a `Mempool` takes them."""
+    for block in blocks:
+        for transaction, key in zip(*block.body, strict=True):
+            yield key, transaction, transaction.size
 
 
 def _times(entry: Entry[Block]) -> Iterator[int]:

@@ -20,8 +20,6 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
-import msgspec
-
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.peer import facts, messages, records
 from nonsuch.networks.peer.block import Transaction
@@ -30,7 +28,7 @@ from nonsuch.networks.peer.ledger import Ledger
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
 from nonsuch.networks.peer.mining import Mining
 from nonsuch.networks.peer.relay import Relay
-from nonsuch.networks.peer.rules import check_transaction
+from nonsuch.networks.peer.rules import WrongTransaction, check_transaction
 from nonsuch.networks.peer.settings import PeerSettings
 from nonsuch.networks.peer.state import State
 from nonsuch.networks.peer.statistics import PeerStatistics
@@ -151,21 +149,14 @@ class Peer:
 
     def _restored(self, kept: tuple[object, ...]) -> list[Transaction]:
         """Put the blocks into the tree; the transactions among these records."""
-        ledger = self._state.ledger
         pooled: list[Transaction] = []
-        done = 0
-        try:
-            for record in kept:
-                if isinstance(record, records.BlockKept):
-                    ledger.restore_block(record.data)
-                elif isinstance(record, records.TransactionPooled):
-                    check_transaction(record.transaction)
-                    pooled.append(record.transaction)
-                else:
-                    raise LocalError(f"{type(record).__name__} is no record of a peer")
-                done += 1
-        except (RemoteError, LocalError, msgspec.DecodeError) as error:
-            raise LocalError(f"record {done} of the journal is not valid here: {error}") from None
+        for record in kept:
+            if isinstance(record, records.TransactionPooled):
+                pooled.append(_checked(record.transaction))
+            elif not isinstance(record, records.BlockKept):
+                raise LocalError(f"{type(record).__name__} is no record of a peer")
+        blocks = (record for record in kept if isinstance(record, records.BlockKept))
+        self._state.ledger.restore_blocks(blocks)
         return pooled
 
     # Connections.
@@ -321,6 +312,14 @@ class Peer:
         self._links.check()
         self._sync.check()
         self._mining.check()
+
+
+def _checked(transaction: Transaction) -> Transaction:
+    try:
+        check_transaction(transaction)
+    except WrongTransaction as error:
+        raise LocalError(f"a transaction of the journal is not valid here: {error}") from None
+    return transaction
 
 
 def _out_of_place(message: object, where: str) -> RemoteError:

@@ -67,7 +67,7 @@ class State(Outbox):
 
     def keep_block(self, block: Block) -> None:
         """Have a block on disk."""
-        self.effects.append(Persist(CHAIN_SUBJECT, BlockKept(block.data)))
+        self.effects.append(Persist(CHAIN_SUBJECT, BlockKept.of(block)))
 
     def keep_transaction(self, key: bytes, transaction: Transaction) -> None:
         """Have a transaction on disk, until `forget_transaction`."""
