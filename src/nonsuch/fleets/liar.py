@@ -14,6 +14,7 @@ import sys
 
 import msgspec
 
+from nonsuch.fleets.cores import Chastened
 from nonsuch.live.driver import Node
 from nonsuch.live.run import run
 from nonsuch.live.tcp import Address
@@ -81,7 +82,7 @@ def _node(order: Order) -> Node:
     hello = Hello("miner", name=order.name, threads=order.threads, rate=order.rate)
     dial = Address(order.host, order.port, lambda: PoolWire(accepts_puzzles=True))
     honest = Miner(hello, lots)
-    lying = cheats.Cheat(honest, POOL_KIND, lots)
+    lying = Chastened(cheats.Cheat(honest, POOL_KIND, lots))
     return Node(lying, dial=dial, threads=order.threads, observe=_tell)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nonsuch.errors import LocalError
 from nonsuch.fleets.controlled import Controlled, Seat
-from nonsuch.fleets.worlds import RATE_MAX, SETTINGS, Setting
-from nonsuch.sim.world import Told, World
+from nonsuch.fleets.worlds import RATE_MAX, SETTINGS, Setting, slowly
+from nonsuch.sim.world import Ranks, Told, World
 from nonsuch.web.fleet import Unsupported
 from nonsuch.web.observations import Observation, observed_fact
 from nonsuch.web.rows import About, Network, Role
@@ -46,6 +46,12 @@ MEASURED_SECONDS = 3.0
 
 TRUE_SHARE = 0.9
 """With so much of the speed that was asked for, it goes as fast as it should."""
+
+ADVANCED_SECONDS = 0.5
+"""Of virtual time: how often a node hears how far its search is, where there are few of them."""
+
+CHUNK_NONCES = 64
+"""Hashed together: in a large world a machine tries some dozens before the next block comes."""
 
 LOSS_MAX = 0.999
 """What the network knows as a probability below 1."""
@@ -83,11 +89,19 @@ class SimulatedFleet(Controlled):
             raise LocalError(f"--speed lies between {SPEED_MIN:g} and {SPEED_MAX:g}")
         if not 1 <= nodes <= NODES_MAX:
             raise LocalError(f"a simulation has 1 to {NODES_MAX:,} nodes, not {nodes}")
-        title = f"{kind.title}, {nodes} {kind.role} nodes, seed {seed}"
+        count = f"{nodes} {kind.noun}{'' if nodes == 1 else 's'}"
+        title = f"{kind.title}: {count}, seed {seed}"
         about = About(
             network, title[0].upper() + title[1:], virtual=True, speed=speed, control=control
         )
-        self.world = _World(seed, kind.conditions, observe=self._told)
+        self.world = _World(
+            seed,
+            kind.conditions,
+            observe=self._told,
+            ranks=Ranks(CHUNK_NONCES),
+            checks=False,
+            advanced_seconds=slowly(ADVANCED_SECONDS, nodes),
+        )
         super().__init__(about, lambda: self.world.seconds, folder=recordings, hear=hear)
         self._speed = speed
         self._traffic = traffic
@@ -147,6 +161,7 @@ class SimulatedFleet(Controlled):
                 self._describe(speed=speed)
 
     def _told(self, told: Told) -> None:
+        self.setting.hear(told)
         self.observe(observed_fact(told.fact, self.setting.name_of(told.node), told.seconds))
 
     # What is done.

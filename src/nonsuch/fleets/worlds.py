@@ -15,11 +15,13 @@ from functools import partial
 from nonsuch.errors import LocalError
 from nonsuch.fleets.clients import job_for
 from nonsuch.fleets.controlled import Seat
+from nonsuch.fleets.cores import Chastened
 from nonsuch.fleets.payments import payment
 from nonsuch.fleets.topology import NEIGHBOURS, neighbours
 from nonsuch.networks.coordinator.agent import Agent
 from nonsuch.networks.coordinator.coordinator import Coordinator
 from nonsuch.networks.coordinator.settings import AgentSettings, CoordinatorSettings
+from nonsuch.networks.gossip import facts
 from nonsuch.networks.gossip.miner import Miner as GossipMiner
 from nonsuch.networks.gossip.settings import GossipSettings
 from nonsuch.networks.gossip.wire import GossipWire
@@ -36,15 +38,18 @@ from nonsuch.node import LOCAL, Core, Received
 from nonsuch.scenarios import cheats, coordinator_cheats, gossip_cheats, peer_cheats
 from nonsuch.sim.datagrams import Datagrams
 from nonsuch.sim.network import LAN, Conditions
-from nonsuch.sim.world import World
+from nonsuch.sim.world import Told, World
 from nonsuch.web.fleet import Unsupported
 from nonsuch.web.rows import Network, Role
 from nonsuch.work.target import Target
 
-__all__ = ["SETTINGS", "WAN", "Setting"]
+__all__ = ["RATE_MAX", "SETTINGS", "WAN", "Setting", "slowly"]
 
-WAN = Conditions(delay_seconds_min=0.02, delay_seconds_mean=0.15)
-"""Computers of many countries: a block needs about a second to be everywhere, and forks happen."""
+WAN = Conditions(delay_seconds_min=0.05, delay_seconds_mean=0.5)
+"""Computers of many countries, and slow ones: a block needs seconds to be everywhere.
+
+So one in twenty meets another of its height, and branches are to be seen.
+"""
 
 RATE_SPREAD = 0.8
 """Of the logarithm of hash rates: the fastest of a hundred is some forty times the slowest."""
@@ -56,9 +61,16 @@ ORIGIN_SECONDS = 1_700_000_000.0
 """The Unix time at which a world begins, for chains whose blocks have dates."""
 
 JOB_SECONDS = 60.0
-"""How long a pool's job takes, and how long it is until the next."""
+"""How long a pool's job takes at most, if all goes well."""
+
+JOB_EVERY_SECONDS = 90.0
+AUDIT_FRACTION = 0.05
+"""What part of all shards is scanned again: more than by default, so that it is seen."""
 
 BLOCK_SECONDS = 30.0
+GENESIS_HASTE = 10.0
+"""One machine alone would need an hour for the first block: it is so many times all of them."""
+
 PEER_BLOCK_SECONDS = 5.0
 TRANSACTION_SECONDS = 2.0
 ROUND_SECONDS = 10.0
@@ -72,6 +84,14 @@ CLIENTS_MAX = 16
 CLIENT = "client"
 
 
+def slowly(seconds: float, nodes: int) -> float:
+    """How often to do, in a world of so many nodes, what a few do every so many seconds.
+
+    For what only says that somebody is there.
+    """
+    return seconds * max(1.0, nodes / BUSY_NODES)
+
+
 class Setting(ABC):
     """One kind of network in a world. `hashes` a second is what all machines do together.
 
@@ -81,6 +101,7 @@ class Setting(ABC):
     network: Network
     role: Role
     title: str
+    noun: str
     conditions = LAN
     how = ""
 
@@ -120,6 +141,10 @@ class Setting(ABC):
         """What people call a node of the world."""
         return node
 
+    def hear(self, told: Told) -> None:
+        """A node has told something."""
+        return
+
     def draw_rate(self) -> float:
         """A machine's hash rate."""
         return self.world.lots.lognormvariate(0.0, RATE_SPREAD)
@@ -141,10 +166,6 @@ class Setting(ABC):
     def _lots(self) -> random.Random:
         return random.Random(self.world.lots.getrandbits(64))
 
-    def _slowly(self, seconds: float) -> float:
-        """How often to say what only says that somebody is there."""
-        return seconds * max(1.0, self.nodes / BUSY_NODES)
-
 
 class PoolSetting(Setting):
     """A pool, miners, and a job now and then."""
@@ -152,6 +173,7 @@ class PoolSetting(Setting):
     network: Network = "pool"
     role: Role = "miner"
     title = "a simulated pool"
+    noun = "miner"
     how = "it says that it has searched, and has found nothing"
 
     def seats(self) -> list[Seat]:
@@ -163,18 +185,21 @@ class PoolSetting(Setting):
         """See `Setting`."""
         if seat.role == "pool":
             settings = PoolSettings(
-                shard_seconds=self._slowly(2.0),
-                lease_seconds=self._slowly(3.0),
-                idle_seconds=self._slowly(60.0),
+                shard_seconds=slowly(2.0, self.nodes),
+                lease_seconds=slowly(3.0, self.nodes),
+                idle_seconds=slowly(60.0, self.nodes),
+                audit_fraction=AUDIT_FRACTION,
             )
             self.world.add("pool", lambda: Pool(settings, self._lots()), listens=True)
             return
-        factory = partial(self._miner, seat.name)
+        factory = partial(self._miner, seat.name, seat.rate or 0.0)
         self.world.add(seat.name, factory, hash_rate=seat.rate or 0.0, dials="pool")
 
-    def _miner(self, name: str) -> Core:
-        honest = PoolMiner(Hello("miner", name=name), self._lots())
-        return cheats.Cheat(honest, "sleeps", self._lots()) if name in self.cheats else honest
+    def _miner(self, name: str, rate: float) -> Core:
+        honest = PoolMiner(Hello("miner", name=name, rate=rate), self._lots())
+        if name not in self.cheats:
+            return honest
+        return Chastened(cheats.Cheat(honest, "sleeps", self._lots()))
 
     def submit(self, message: str, upto: int) -> str:
         """See `Setting`. A client's machine is used again when its job is over."""
@@ -202,7 +227,7 @@ class PoolSetting(Setting):
         text = f"a job of minute {world.seconds / 60:.0f}"
         with contextlib.suppress(LocalError):  # Many wait already.
             self.submit(text, int(self.hashes * JOB_SECONDS * world.lots.uniform(0.5, 1.0)))
-        world.at(world.seconds + JOB_SECONDS, self.traffic)
+        world.at(world.seconds + JOB_EVERY_SECONDS, self.traffic)
 
     def name_of(self, node: str) -> str:
         """All clients are one."""
@@ -215,6 +240,7 @@ class GossipSetting(Setting):
     network: Network = "gossip"
     role: Role = "gossip"
     title = "a simulated gossip network"
+    noun = "miner"
     conditions = WAN
     how = "it announces blocks that nobody has worked for"
 
@@ -251,11 +277,18 @@ class GossipSetting(Setting):
             name=seat.name,
             target=self._target,
             genesis=number == 0,
-            echo_seconds=self._slowly(1.0),
+            echo_seconds=slowly(1.0, self.nodes),
         )
         peers = Datagrams(tuple(self._links[number]), GossipWire)
-        factory = partial(self._miner, settings)
-        self.world.add(seat.name, factory, hash_rate=seat.rate or 0.0, datagrams=peers)
+        rate = seat.rate or 0.0
+        if settings.genesis:
+            self._first, rate = seat, GENESIS_HASTE * self.hashes
+        self.world.add(seat.name, partial(self._miner, settings), hash_rate=rate, datagrams=peers)
+
+    def hear(self, told: Told) -> None:
+        """The first block is there: who has made it is no faster than it was to be any more."""
+        if isinstance(told.fact, facts.GenesisSeen) and told.node == self._first.name:
+            self.world.set_hash_rate(told.node, self._first.rate or 0.0)
 
     def _miner(self, settings: GossipSettings) -> Core:
         if settings.name in self.cheats:
@@ -268,7 +301,8 @@ class PeerSetting(Setting):
 
     network: Network = "peer"
     role: Role = "peer"
-    title = "a simulated network of peers"
+    title = "a simulated ledger among peers"
+    noun = "peer"
     conditions = WAN
     how = "it offers blocks whose proofs are wrong"
 
@@ -292,8 +326,8 @@ class PeerSetting(Setting):
             name=seat.name,
             neighbours=tuple(before),
             target=self._target,
-            heartbeat_seconds=self._slowly(5.0),
-            silent_seconds=self._slowly(30.0),
+            heartbeat_seconds=slowly(5.0, self.nodes),
+            silent_seconds=slowly(30.0, self.nodes),
         )
         self.world.add(
             seat.name,
@@ -338,6 +372,7 @@ class CoordinatorSetting(Setting):
     network: Network = "coordinator"
     role: Role = "agent"
     title = "a simulated coordinator"
+    noun = "agent"
     how = "it sends headers back that it has not solved"
 
     def seats(self) -> list[Seat]:

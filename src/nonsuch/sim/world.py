@@ -23,7 +23,7 @@ live, and the other way round:
   comes meets the core when it thaws, in order. **Crashing** is kill -9: what is on disk remains.
 
 Each machine has a clock of its own, which is off by some seconds and runs a little fast or slow;
-cores see no other. After each event the core's own `_check` is called.
+cores see no other. After each event the core's own `_check` is called, unless nobody wants it.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class World:
     up to `tick_seconds_late_max`. `observe` hears every fact when it is told, and `facts` keeps
     them. With `trace_lines`, `trace()` gives the last so many events and effects, and so does the
     traceback of whatever fails. `ranks` may be shared by worlds that search the same puzzles.
+    A large world that is watched and not tested is faster without `checks` of its cores, and where
+    they hear how far a search is less often, every `advanced_seconds`.
 
     Draw the lots of cores from the world's too, one by one, and their lives differ:
 
@@ -126,6 +128,8 @@ class World:
         events_max: int = EVENTS_MAX,
         trace_lines: int = 0,
         ranks: Ranks | None = None,
+        checks: bool = True,
+        advanced_seconds: float = ADVANCED_SECONDS,
     ) -> None:
         self.seed = seed
         self.lots = random.Random(seed)
@@ -135,6 +139,8 @@ class World:
         self.sync_seconds_mean = sync_seconds_mean
         self.tick_seconds_late_max = tick_seconds_late_max
         self.events_max = events_max
+        self.checks = checks
+        self.advanced_seconds = advanced_seconds
         self.ranks = Ranks() if ranks is None else ranks
         self.network = Network(self, conditions)
         self.datagrams = DatagramNetwork(self, self.network)
@@ -576,7 +582,8 @@ class _Node:
         world.events += 1
         world.note(self.name, event)
         effects = self.core.handle(event, self.now())
-        self.core._check()
+        if world.checks:
+            self.core._check()
         if effects:
             for effect in effects:
                 world.note(self.name, effect)
@@ -691,20 +698,24 @@ class _Node:
 
 
 class Ranks:
-    """The ranks of nonces, each hashed once: a chunk is kept in the order of its ranks."""
+    """The ranks of nonces, each hashed once: a chunk is kept in the order of its ranks.
 
-    def __init__(self) -> None:
+    Smaller chunks are for worlds whose searches mostly end after a few nonces.
+    """
+
+    def __init__(self, chunk_nonces: int = CHUNK_NONCES) -> None:
+        self.chunk_nonces = chunk_nonces
         self._chunks: dict[tuple[Puzzle, int], tuple[list[int], list[int]]] = {}
 
     def admitted(self, puzzle: Puzzle, start: int, stop: int, limit: Target) -> list[int]:
         """The nonces of [start, stop), a part of one chunk, that the limit admits; ascending."""
-        ranks, nonces = self._chunk(puzzle, start // CHUNK_NONCES)
+        ranks, nonces = self._chunk(puzzle, start // self.chunk_nonces)
         count = bisect_left(ranks, True, key=lambda rank: not limit.admits(rank))
         return sorted(nonce for nonce in nonces[:count] if start <= nonce < stop)
 
     def lowest(self, puzzle: Puzzle, start: int, stop: int) -> tuple[int, int]:
         """The smallest rank in [start, stop), a part of one chunk, and the smallest such nonce."""
-        ranks, nonces = self._chunk(puzzle, start // CHUNK_NONCES)
+        ranks, nonces = self._chunk(puzzle, start // self.chunk_nonces)
         pairs = zip(ranks, nonces, strict=True)
         return next((rank, nonce) for rank, nonce in pairs if start <= nonce < stop)
 
@@ -714,22 +725,22 @@ class Ranks:
         if chunk is None:
             if len(self._chunks) >= CHUNKS_MAX:
                 del self._chunks[next(iter(self._chunks))]
-            chunk = self._chunks[key] = _hashed(puzzle, number)
+            chunk = self._chunks[key] = _hashed(puzzle, number, self.chunk_nonces)
         return chunk
 
 
-def _hashed(puzzle: Puzzle, number: int) -> tuple[list[int], list[int]]:
-    start = number * CHUNK_NONCES
-    nonces = range(start, min(start + CHUNK_NONCES, puzzle.nonce.count))
+def _hashed(puzzle: Puzzle, number: int, size: int) -> tuple[list[int], list[int]]:
+    start = number * size
+    nonces = range(start, min(start + size, puzzle.nonce.count))
     ranks = map(puzzle.rank, puzzle.digests(nonces))
     ordered = sorted(zip(ranks, nonces, strict=True))
     return [rank for rank, _ in ordered], [nonce for _, nonce in ordered]
 
 
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, stop) where chunks meet."""
+def _pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut [start, stop) where chunks of this size meet."""
     while start < stop:
-        end = min(stop, (start // CHUNK_NONCES + 1) * CHUNK_NONCES)
+        end = min(stop, (start // size + 1) * size)
         yield start, end
         start = end
 
@@ -755,7 +766,7 @@ class _Scan:
 
     def look(self, upto: int) -> None:
         """Look as far as `upto`, or to the end; `stop` falls when a proof ends the search."""
-        for start, stop in _pieces(self.looked, min(upto, self.stop)):
+        for start, stop in _pieces(self.looked, min(upto, self.stop), self._ranks.chunk_nonces):
             match self._goal:
                 case First(target=target):
                     self._look_for_shares(start, stop, target, target)
@@ -813,8 +824,8 @@ class _Task:
 class _Processor:
     """The searches of a node, which share its hash rate.
 
-    Time is planned in turns of half a second: what a turn covers is looked at when it begins, and
-    it ends in an `Advanced`, or where the search ends. Whatever changes the rate begins a new turn.
+    Time is planned in turns: what a turn covers is looked at when it begins, and it ends in an
+    `Advanced`, or where the search ends. Whatever changes the rate begins a new turn.
     """
 
     __slots__ = ("_node", "_rate", "_tasks", "_used", "_world")
@@ -865,7 +876,7 @@ class _Processor:
         task.plan += 1
         if not task.rate:
             return
-        turn = max(0.0, ADVANCED_SECONDS - task.untold)
+        turn = max(0.0, self._world.advanced_seconds - task.untold)
         scan = task.scan
         scan.look(task.start + math.ceil(task.tried + turn * task.rate))
         left = (scan.stop - task.start - task.tried) / task.rate
