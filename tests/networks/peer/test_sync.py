@@ -71,6 +71,20 @@ def test_what_was_kept_is_sent_as_it_came() -> None:
     assert len(blocks) == 150
 
 
+def test_a_body_that_somebody_changed_on_disk_goes_no_further() -> None:
+    first, second = make_blocks(GENESIS, 2)
+    forged = BlockKept(Block.of(first.header, second.transactions).data, BlockKept.of(first).keys)
+    net = Net()
+    net.add("old", settings(), decode_record(encode_record(forged)))
+    new = net.add("new", settings("old"))
+    net.connect("new", "old")
+    net.settle()
+    new._check()
+    assert height(new) == 0
+    (lost,) = told(net, "new", facts.NeighbourLost)
+    assert "root" in str(lost)
+
+
 def test_a_chain_longer_than_one_message_of_headers_is_fetched_in_rounds() -> None:
     net = Net()
     old = net.add("old", settings(), *kept(make_blocks(GENESIS, 2 * HEADERS_MAX + 7)))

@@ -217,8 +217,13 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def form(self) -> BlockForm:
-        """What is sent of it."""
+        """What is said of it."""
         return _decoder.decode(self.data)
+
+    @property
+    def unchecked_form(self) -> BlockForm:
+        """What is said of it to peers, who check it themselves."""
+        return self.form
 
     @property
     def body(self) -> Body:
@@ -247,13 +252,22 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
 class KeptBlock(Block, frozen=True, eq=False, gc=False):
     """A block from our own disk, of which only the header was hashed.
 
-    Whatever reads its transactions raises `LocalError` where its header does not name them.
+    What reads its transactions raises `LocalError` where its header does not name them; but for
+    `unchecked_form`, which does so only where there are none.
     """
 
     @property
     def form(self) -> BlockForm:
-        """What is sent of it."""
+        """What is said of it."""
         return BlockForm(self.header_data, self.transactions)
+
+    @property
+    def unchecked_form(self) -> BlockForm:
+        """What is said of it to peers, who check it themselves."""
+        try:
+            return _decoder.decode(self.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return self.form  # This one says what is wrong.
 
     @property
     def body(self) -> Body:

@@ -15,9 +15,11 @@ none of them is on the branch already.
 
 **What is not.** A digest is no signature. Somebody who can write to the disk, and computes the
 digest anew, can change a body behind a header whose work still holds. So no body is believed until
-its keys have been computed and held against the root: that happens when it is first used, or sent
-to anybody (`KeptBlock`), and ends the peer. Changed keys would let a transaction be in the chain
-twice, of this peer alone.
+its keys have been computed and held against the root (`KeptBlock`): that happens when it is used,
+announced, or shown to people, and a wrong one ends the peer. To peers that fetch a chain it goes as
+it is, for they check all of it, and to check it here too would take three times as long as to send
+it; who sends them a wrong one is disconnected. Changed keys could let this peer, and no other, take
+a transaction twice.
 
 Records of earlier versions have neither keys nor digest. They are read as well, and take longer:
 root and repetition are checked at once.

@@ -218,7 +218,7 @@ class Sync:
         """A peer asks for blocks."""
         if session.blocks.spend(now, 1 + len(message.ids)):
             entries = map(self._ledger.tree.entry, message.ids)
-            forms = tuple(entry.block.form for entry in entries if entry is not None)
+            forms = tuple(entry.block.unchecked_form for entry in entries if entry is not None)
             self._state.send(session.number, messages.Blocks(forms))
 
     def blocks(self, session: Session, message: messages.Blocks, now: float) -> None:
