@@ -20,6 +20,7 @@ __all__ = [
     "NonsuchError",
     "RemoteError",
     "RemoteProtocolError",
+    "check_text",
     "shown",
 ]
 
@@ -50,6 +51,14 @@ class RemoteProtocolError(RemoteError):
 
 SHOWN_BITS_MAX = 288
 """A longer number is told by its size; from 4,300 digits on Python would refuse to print it."""
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise `LocalError` for what the system took for text, and what cannot be written as such."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise LocalError(f"{what} must be UTF-8 text, and {text[:80]!r} is not") from None
 
 
 def shown(value: int) -> str:

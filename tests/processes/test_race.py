@@ -162,11 +162,12 @@ def test_200_transactions_have_200_winners_though_nodes_die(race: Race) -> None:
         check_entry(entry, zeros=2)
 
 
-def test_netcat_as_people_use_it(network: Network) -> None:
-    if shutil.which("nc") is None or shutil.which("bash") is None:
-        pytest.skip("there is no nc, or no bash")
+@pytest.mark.parametrize("program", ["nc", "nc -N", "ncat"])
+def test_netcat_as_people_use_it(network: Network, program: str) -> None:
+    if shutil.which(program.split()[0]) is None or shutil.which("bash") is None:
+        pytest.skip(f"there is no {program}, or no bash")
     race = Race(network)
-    feeds = " ".join(f">(nc localhost {port})" for port in race.ports.values())
+    feeds = " ".join(f">({program} localhost {port})" for port in race.ports.values())
     command = f'echo "Your transaction data" | tee {feeds} > /dev/null'
     subprocess.run(
         ["bash", "-c", command], check=True, timeout=EVENT_SECONDS, stdout=subprocess.PIPE
@@ -324,6 +325,73 @@ def test_race_starts_three_nodes_and_leaves_none(network: Network) -> None:
     for port in range(first, first + 3):
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_node_can_be_the_keeper_too(network: Network) -> None:
+    port = free_port()
+    ledger = ["--ledger", str(network.folder / "ledger.json"), "--difficulty", "1"]
+    first = network.start(
+        *("race", "node", "Node1", "0", "--journal", "off", "--json", "--keep", str(port)), *ledger
+    )
+    first.wait_for("listening", address=f"127.0.0.1:{port}")
+    race = Race(network, "--difficulty", "1", "--keeper", f"127.0.0.1:{port}")
+    race.nodes["Node2"].wait_for("ledger joined")
+    assert race.send("Node2", "from afar") == RECEIVED
+    (entry,) = race.wait_for_entries(1)
+    check_entry(entry, zeros=2)
+
+
+def test_losers_that_finish_say_so(network: Network) -> None:
+    race = Race(network, "--finish")
+    for name in NAMES:
+        race.send(name, "to the end")
+    for name in NAMES:
+        race.nodes[name].wait_for("pow completed", nonce=first_nonce("to the end", 4)[0])
+    assert len(race.wait_for_entries(1)) == 1
+    assert not any(node.has_seen("race stopped") for node in race.nodes.values())
+
+
+def test_who_says_nothing_is_dropped(network: Network) -> None:
+    race = Race(network)
+    with socket.create_connection(("127.0.0.1", race.ports["Node1"]), EVENT_SECONDS) as client:
+        assert read_all(client), "a word of why"
+    race.nodes["Node1"].wait_for("transaction refused")
+
+
+def test_a_node_knows_its_ledger_by_any_name(network: Network) -> None:
+    """Its journal is the same one, so what it has accepted is raced for."""
+    folder = network.folder / "folder"
+    folder.mkdir()
+    long_name = "n" * 70
+    for ledger in (f"{folder}/l.json", f"{folder}/../folder/l.json"):
+        process = network.start(
+            *("race", "node", long_name, "0", "--ledger", ledger, "--json"),
+            XDG_STATE_HOME=str(network.folder),
+        )
+        process.wait_for("node started")
+        process.signal(signal.SIGTERM)
+        process.wait()
+    assert len(list((network.folder / "nonsuch").glob("race-*.journal"))) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("race", "--difficulty", "3", "node", "Node1", "0"),
+        ("race", "node", b"\xff".decode(errors="surrogateescape"), "0"),
+        ("race", "node", "Node1", "0", "--tls"),
+        ("race", "node", "Node1", "0", "--keep", "1", "--keeper", "127.0.0.1:1"),
+        ("race", "ledger", "nowhere.json"),
+        ("race", "--difficulty", "0"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(
+    network: Network, command: tuple[str, ...]
+) -> None:
+    process = network.start(*command)
+    assert process.wait() == 2
+    assert process.errors.startswith("nonsuch: ")
+    assert process.errors.count("\n") == 1
 
 
 def test_the_ledger_is_shown(network: Network) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonsuch import LocalError
+from nonsuch.errors import check_text
 from nonsuch.live.tcp import Address, Wire
 
 __all__ = [
@@ -88,6 +89,7 @@ def read_token(file: Path | None) -> str:
         if not token.strip():
             raise LocalError(f"{file} holds no token")
     token = token.strip()
+    check_text(token, "a token")
     if len(token) > TOKEN_CHARACTERS_MAX:
         raise LocalError(f"a token has up to {TOKEN_CHARACTERS_MAX} characters")
     return token

@@ -22,6 +22,7 @@ from nonsuch.cli.inputs import check_threads, chosen_target
 from nonsuch.cli.lines import read_lines
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import errors, format_count, live_line
+from nonsuch.errors import check_text
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
@@ -110,6 +111,7 @@ def gossip(
     Of all miners of a network one is started with the word 'genesis'. Ctrl-C stops it.
     """
     check_threads(threads)
+    check_text(name or "", "--name")
     place = parse_address(address, "ADDRESS", GOSSIP_PORT)
     others = _parse_peers(peers)
     if genesis not in ("", "genesis"):

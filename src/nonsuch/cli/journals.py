@@ -21,6 +21,6 @@ def journal_path(option: str | None, *names: object) -> Path | None:
         return None
     if option is not None:
         return Path(option)
-    safe = "-".join("".join(c if c.isalnum() else "-" for c in str(name)) for name in names)
+    safe = ("".join(c if c.isalnum() else "-" for c in str(name)) for name in names)
     folder = platformdirs.user_state_path("nonsuch", appauthor=False)
-    return folder / f"{safe[:NAME_CHARACTERS_MAX]}.journal"
+    return folder / f"{'-'.join(name[:NAME_CHARACTERS_MAX] for name in safe)}.journal"

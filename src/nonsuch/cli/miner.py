@@ -19,6 +19,7 @@ from nonsuch.cli.facts import Stopped
 from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_count, format_rate, live_line
+from nonsuch.errors import check_text
 from nonsuch.live.driver import Node
 from nonsuch.live.run import run
 from nonsuch.networks.pool import facts
@@ -96,6 +97,7 @@ def _rate(threads: int) -> float:
 
 def _name(given: str | None) -> str:
     name = given or f"{socket.gethostname()}-{os.getpid()}"
+    check_text(name, "--name")
     return name[:NAME_CHARACTERS_MAX]
 
 

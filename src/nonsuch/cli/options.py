@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nonsuch import LocalError
 from nonsuch.cli.access import PORT_MAX
 from nonsuch.work.presets import PRESETS
 
@@ -39,7 +40,20 @@ __all__ = [
     "Upto",
     "Verbose",
     "Zeros",
+    "refuse_stray",
 ]
+
+
+def refuse_stray(context: typer.Context) -> None:
+    """Raise `LocalError` where options stand before the name of a command below this one.
+
+    They would be taken for this one's, which does nothing then.
+    """
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    if any(source is not None and source.name == "COMMANDLINE" for source in sources.values()):
+        command = f"{context.info_name} {context.invoked_subcommand}"
+        raise LocalError(f"options come behind the command: nonsuch {command} …")
+
 
 PRESET_TABLE = "\b\nPresets:\n" + "\n".join(
     textwrap.fill(f"  {preset.name:13}{preset.summary}", 78, subsequent_indent=" " * 15)

@@ -31,6 +31,7 @@ from nonsuch.cli.requests import (
     read_status,
 )
 from nonsuch.cli.terminal import errors, output
+from nonsuch.errors import check_text
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
@@ -137,6 +138,7 @@ def peer(
     with its neighbours, and mines when five transactions wait. Ctrl-C or the request cc stops it.
     """
     check_threads(threads)
+    check_text(name, "ID")
     if not is_loopback(host) and not insecure:
         raise LocalError(f"on {host} anybody could come in, and peers know no tokens: --insecure")
     speech = _Speech.of(dialect)

@@ -119,6 +119,7 @@ def pool(
     is kept in the journal, and goes on after any kind of end. Ctrl-C stops it.
     """
     if context.invoked_subcommand is not None:
+        options.refuse_stray(context)
         return 0
     token = read_token(token_file)
     check_exposure(host, token, insecure=insecure)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import secrets
 from pathlib import Path
@@ -21,6 +22,7 @@ from nonsuch.cli import options
 from nonsuch.cli.access import (
     PORT_MAX,
     Access,
+    Place,
     check_exposure,
     is_loopback,
     parse_address,
@@ -123,6 +125,7 @@ def race(
     Send a transaction to all of them, and one writes it into the ledger. Ctrl-C stops them.
     """
     if context.invoked_subcommand is not None:
+        options.refuse_stray(context)
         return 0
     check_threads(threads)
     RaceSettings(difficulty=difficulty)
@@ -151,13 +154,11 @@ def node(
         ),
     ] = None,
     keep: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--keep",
-            metavar="PORT",
-            min=0,
-            max=PORT_MAX,
-            help="Be the keeper of the ledger too, for nodes of other machines.",
+            metavar="[HOST:]PORT",
+            help="Be the keeper of the ledger too, there, for nodes of other machines.",
         ),
     ] = None,
     difficulty: Difficulty = _NODE.difficulty,
@@ -179,6 +180,8 @@ def node(
     token_file: options.TokenFile = None,
     tls: options.Tls = False,
     tls_ca: options.TlsAuthority = None,
+    tls_cert: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
     metrics: options.Metrics = None,
     json: options.JsonLines = False,
 ) -> int:
@@ -191,6 +194,12 @@ def node(
         raise LocalError(f"on {host} anybody could come in, and clients know no tokens: --insecure")
     if keeper is not None and keep is not None:
         raise LocalError("a ledger that is elsewhere is kept there: give --keeper or --keep")
+    if keeper is None and (tls or tls_ca is not None):
+        raise LocalError("--tls and --tls-ca are for the way to a --keeper")
+    if keep is None and (tls_cert is not None or tls_key is not None):
+        raise LocalError(
+            "--tls-cert and --tls-key are for those who come to a ledger that you --keep"
+        )
     access = Access.found(token_file, tls=tls, authority=tls_ca)
     settings = RaceSettings(
         name=name,
@@ -199,13 +208,13 @@ def node(
         has_keeper=keeper is not None,
         token=access.token,
     )
-    where = str(Path(ledger).absolute())
+    where = _identity(ledger)
     dial: dict[str, Address] = {}
     if keeper is not None:
-        where = keeper
         place = parse_address(keeper, "--keeper", KEEPER_PORT)
+        where = str(place)
         dial[KEEPER] = access.address(place, lambda: KeeperWire(dialled=True))
-    digest = hashlib.sha256(where.encode(errors="surrogatepass")).hexdigest()[:DIGEST_DIGITS]
+    digest = hashlib.sha256(os.fsencode(f"{name}\n{where}")).hexdigest()[:DIGEST_DIGITS]
     path = journal_path(journal, "race", name, digest)
     kept = None if path is None else Journal(path, encode_record, decode_record)
     log = fact_logger(json=True) if json else _Lines(name)
@@ -218,7 +227,8 @@ def node(
         jobs.append(owner.beside)
     if keep is not None:
         keeping = KeeperSettings(name=name, difficulty=difficulty, token=access.token)
-        jobs.append(_Kept(keeping, ledger, Listener(host, keep, _keeper_wire), log).beside)
+        listener = _keeper_listener(_keeper_place(keep), keeping, tls_cert, tls_key, insecure)
+        jobs.append(_Kept(keeping, ledger, listener, log).beside)
     beside = Beside(lambda node: _tell_started(node, name, log), *jobs)
     cores: list[RaceNode] = []
 
@@ -257,12 +267,9 @@ def keeper(
     json: options.JsonLines = False,
 ) -> int:
     """Keep a ledger for nodes of other machines: `nonsuch race node --keeper HOST:PORT`."""
-    token = read_token(token_file)
-    check_exposure(host, token, insecure=insecure)
-    settings = KeeperSettings(difficulty=difficulty, token=token)
+    settings = KeeperSettings(difficulty=difficulty, token=read_token(token_file))
     log = fact_logger(json=json)
-    tls = server_tls(tls_cert, tls_key)
-    listener = Listener(host, port, _keeper_wire, tls, write_bytes_max=WRITE_BYTES_MAX)
+    listener = _keeper_listener(Place(host, port), settings, tls_cert, tls_key, insecure)
     serve = serve_metrics(host, metrics, KEEPER_METRICS, _statistics, log)
     kept = _Kept(settings, ledger, listener, log, serve)
     run(kept.make, kept.serve)
@@ -276,6 +283,26 @@ def _statistics(node: Node, now: float) -> object:
         return core.statistics(now)
     assert isinstance(core, Keeper)
     return core.statistics()
+
+
+def _identity(ledger: str) -> str:
+    """One name for one ledger, from wherever it is named."""
+    file = ledger.removeprefix("sqlite:")
+    return ledger.removesuffix(file) + str(Path(file).resolve())
+
+
+def _keeper_place(text: str) -> Place:
+    """`port`, or an address."""
+    return parse_address(text if ":" in text else f"127.0.0.1:{text}", "--keep", KEEPER_PORT)
+
+
+def _keeper_listener(
+    place: Place, settings: KeeperSettings, certificate: Path | None, key: Path | None, open_: bool
+) -> Listener:
+    """Where nodes come in. `open_` to all, with or without a token."""
+    check_exposure(place.host, settings.token, insecure=open_)
+    tls = server_tls(certificate, key)
+    return Listener(*place, _keeper_wire, tls, write_bytes_max=WRITE_BYTES_MAX)
 
 
 def _keeper_wire() -> KeeperWire:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
+from json import dumps as json_dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,9 @@ __all__ = ["ledger"]
 
 TEXT_CHARACTERS_SHOWN = 40
 HASH_DIGITS_SHOWN = 12
+
+SECONDS_MAX = 1e12
+"""A longer time is a mistake, and sums of those would be too large for a float."""
 
 PLOT_INCHES = (8.0, 4.5)
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -58,8 +61,9 @@ def ledger(
     if plot is not None:
         _draw(entries, times, plot)
     if json:
-        report = {"entries": entries, "nodes": times}
-        output.print(msgspec.json.encode(report).decode(), markup=False)
+        nodes = [msgspec.structs.asdict(each) for each in times]
+        # Other programs may have written what is no Unicode: that is kept, as \\ud800 and the like.
+        output.print(json_dumps({"entries": entries, "nodes": nodes}), markup=False)
         return 0
     output.print(_entry_table(entries))
     output.print(_node_table(times))
@@ -104,9 +108,13 @@ def _times_of(node: str, wins: int, seconds: Sequence[float]) -> NodeTimes:
 def _seconds(entry: Entry) -> float | None:
     """The time that an entry says it took; other programs may write anything."""
     taken = entry.get("time_taken")
-    if isinstance(taken, int | float) and math.isfinite(taken):
-        return float(taken)
-    return None
+    if not isinstance(taken, int | float):
+        return None
+    try:
+        seconds = float(taken)
+    except OverflowError:
+        return None
+    return seconds if 0 <= seconds <= SECONDS_MAX else None
 
 
 def _entry_table(entries: Sequence[Entry]) -> Table:

@@ -66,5 +66,5 @@ def _named(line: str, name: str) -> str:
     """A line of a log in JSON, with the name of whose log it is."""
     observed = observed_line(line, name, 0.0)
     if observed.fact == LINE:
-        return msgspec.json.encode({"event": LINE, "node": name, "text": line}).decode()
+        return msgspec.json.encode({"event": LINE, "process": name, "text": line}).decode()
     return f'{line.rstrip()[:-1]}, "process": {msgspec.json.encode(name).decode()}}}'

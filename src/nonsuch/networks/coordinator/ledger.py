@@ -82,7 +82,10 @@ class Ledger:
                 raise LocalError(f"{type(record).__name__} is no header")
             self.append(Block(record))
         except (InvalidBlock, LocalError) as error:
-            raise LocalError(f"record {number} of the journal is not valid here: {error}") from None
+            raise LocalError(
+                f"record {number} of the journal is not valid here: {error}; a chain that was made"
+                " with another target or retargeting needs these, or a new one another journal"
+            ) from None
 
     def follower_target(self, block_id: bytes) -> Target | None:
         """What the block after this one must meet, or had to; None where it is not of the chain."""

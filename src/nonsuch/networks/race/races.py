@@ -73,7 +73,18 @@ class _Text:
     is known to have won it.
     """
 
-    __slots__ = ("began", "claim", "finished", "key", "puzzle", "task", "text", "waiting", "winner")
+    __slots__ = (
+        "began",
+        "began_unix",
+        "claim",
+        "finished",
+        "key",
+        "puzzle",
+        "task",
+        "text",
+        "waiting",
+        "winner",
+    )
 
     def __init__(self, key: bytes, text: str, finished: int) -> None:
         self.key = key
@@ -82,7 +93,7 @@ class _Text:
         self.finished = finished
         self.waiting = 0
         self.task = 0
-        self.began = 0.0
+        self.began = self.began_unix = 0.0
         self.claim: Entry | None = None
         self.winner: str | None = None
 
@@ -246,10 +257,10 @@ class Races:
 
     def _begin(self, text: _Text, now: float) -> None:
         self._task += 1
-        text.task, text.began = self._task, now
-        self._searches[self._task] = text
         state = self._state
-        state.emit(facts.PowStarted(text.text, text.number, state.unix(now)))
+        text.task, text.began, text.began_unix = self._task, now, state.unix(now)
+        self._searches[self._task] = text
+        state.emit(facts.PowStarted(text.text, text.number, text.began_unix))
         nonces = range(text.puzzle.nonce.count)
         state.effects.append(Search(self._task, text.puzzle, nonces, self._goal))
         self._enter(text)
@@ -281,7 +292,7 @@ class Races:
             proof.nonce,
             proof.hexdigest,
             seconds,
-            time_text(unix - seconds, zone),
+            time_text(text.began_unix, zone),
             time_text(unix, zone),
         )
         self._claims[text.key] = text

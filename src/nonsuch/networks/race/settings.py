@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from nonsuch.errors import LocalError
+from nonsuch.errors import LocalError, check_text
 from nonsuch.networks.race.messages import DIFFICULTY_MAX, NAME_MAX
 from nonsuch.work.target import Target
 
@@ -58,6 +58,7 @@ class RaceSettings(msgspec.Struct, frozen=True):
         _check(self)
         if not self.name or len(self.name) > NAME_MAX:
             raise LocalError(f"a node has a name, of {NAME_MAX} characters at most")
+        check_text(self.name, "a node's name")
 
     @property
     def target(self) -> Target:
