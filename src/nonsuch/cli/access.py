@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from nonsuch import LocalError
 from nonsuch.errors import check_text
-from nonsuch.live.tcp import Address, Wire
+from nonsuch.live.tcp import Address, Wire, is_loopback
 
 __all__ = [
     "POOL_PORT",
@@ -19,7 +18,6 @@ __all__ = [
     "Access",
     "Place",
     "check_exposure",
-    "is_loopback",
     "parse_address",
     "read_token",
     "server_tls",
@@ -56,16 +54,6 @@ def parse_address(text: str, what: str, default_port: int = POOL_PORT) -> Place:
             f"{what} is HOST:PORT, such as 127.0.0.1:{default_port}, not {text[:80]!r}"
         )
     return Place(host, int(port))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can come in."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_exposure(host: str, token: str, *, insecure: bool) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, is_loopback, parse_address
+from nonsuch.cli.access import PORT_MAX, Place, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
@@ -35,7 +35,7 @@ from nonsuch.live.children import Child, Children
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener
+from nonsuch.live.tcp import Address, Listener, is_loopback
 from nonsuch.networks.coordinator import facts
 from nonsuch.networks.coordinator.agent import Agent
 from nonsuch.networks.coordinator.coordinator import Coordinator

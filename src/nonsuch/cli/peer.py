@@ -16,7 +16,7 @@ import typer
 
 from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, is_loopback, parse_address
+from nonsuch.cli.access import PORT_MAX, Place, parse_address
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
@@ -35,7 +35,7 @@ from nonsuch.errors import check_text
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener
+from nonsuch.live.tcp import Address, Listener, is_loopback
 from nonsuch.networks.peer import dialect_records, facts, messages, records
 from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header
 from nonsuch.networks.peer.client import Answer, Client, Request

@@ -15,7 +15,6 @@ from nonsuch.cli.access import (
     POOL_PORT,
     PORT_MAX,
     check_exposure,
-    is_loopback,
     read_token,
     server_tls,
 )
@@ -28,7 +27,7 @@ from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Listener
+from nonsuch.live.tcp import Listener, is_loopback
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.liteminer import LiteMinerPoolWire
 from nonsuch.networks.pool.pool import Pool

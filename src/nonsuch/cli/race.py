@@ -24,7 +24,6 @@ from nonsuch.cli.access import (
     Access,
     Place,
     check_exposure,
-    is_loopback,
     parse_address,
     read_token,
     server_tls,
@@ -43,7 +42,7 @@ from nonsuch.live.children import Child
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener
+from nonsuch.live.tcp import Address, Listener, is_loopback
 from nonsuch.networks.race import facts
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import time_text

@@ -31,6 +31,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nonsuch.errors import LocalError
+from nonsuch.live.tcp import is_loopback
 
 __all__ = ["BODY_BYTES_MAX", "Access", "Guard"]
 
@@ -74,7 +75,7 @@ class Access(msgspec.Struct, frozen=True):
     control: bool = False
 
     def __post_init__(self) -> None:
-        if not self.token and not _is_loopback(self.host):
+        if not self.token and not is_loopback(self.host):
             raise LocalError(
                 f"on {self.host} anybody could come in: a dashboard that other machines reach"
                 " needs a token"
@@ -87,7 +88,7 @@ class Access(msgspec.Struct, frozen=True):
         if self.host in ANY_ADDRESS:
             ours = LOOPBACK_NAMES | {socket.gethostname().lower()}
             return name in ours or _address(name) is not None
-        return _is_loopback(self.host) and name in LOOPBACK_NAMES
+        return is_loopback(self.host) and name in LOOPBACK_NAMES
 
     def is_token(self, text: str) -> bool:
         """Whether this is the token; it takes as long whatever differs."""
@@ -320,8 +321,3 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name)
     except ValueError:
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
