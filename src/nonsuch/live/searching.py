@@ -1,7 +1,8 @@
 """`Search` effects on the processors of this machine.
 
 One search has all the threads; a core that wants two at once has them share the machine. Each runs
-under a thread of its own that waits for it, so the event loop never does.
+under a thread of its own that waits for it, so the event loop never does. Where all threads are
+taken, the next search waits here, where one that is cancelled leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from nonsuch.errors import LocalError
 from nonsuch.node import Advanced, Event, Search, Searched
 from nonsuch.search.halt import Halt
 from nonsuch.search.searcher import Outcome, Progress, search
 
-__all__ = ["SEARCHES_MAX", "Searches"]
+__all__ = ["SEARCHES_MAX", "WANTED_MAX", "Searches"]
 
 SEARCHES_MAX = 4
 """Searches at once: one goes on, one was cancelled and is about to notice, and room."""
+
+WANTED_MAX = 16
+"""Searches that a core may want at once: twice the leases of a miner, who wants most."""
 
 ADVANCED_SECONDS = 0.5
 """How often a core hears how far a search is."""
@@ -36,14 +41,31 @@ class Searches:
         self._threads = threads
         self._deliver = deliver
         self._fail = fail
+        self._waiting: dict[int, Search] = {}
         self._halts: dict[int, Halt] = {}
+        self._busy = 0
         self._closed = False
         self._pool = ThreadPoolExecutor(SEARCHES_MAX, thread_name_prefix="nonsuch-node")
 
     def start(self, effect: Search) -> None:
-        """Begin; ends in a `Searched`, unless it is cancelled, or all is being closed."""
+        """Begin; ends in a `Searched`, unless it is cancelled, or all is being closed.
+
+        Raises `LocalError` for a core that wants too many.
+        """
         if self._closed:
             return
+        if len(self._waiting) + len(self._halts) >= WANTED_MAX:
+            raise LocalError(f"a core may want {WANTED_MAX} searches at once, and no more")
+        self._waiting[effect.task] = effect
+        self._begin()
+
+    def _begin(self) -> None:
+        """As many of those that wait as there are threads."""
+        while self._waiting and self._busy < SEARCHES_MAX:
+            self._run(self._waiting.pop(next(iter(self._waiting))))
+
+    def _run(self, effect: Search) -> None:
+        self._busy += 1
         loop = asyncio.get_running_loop()
         halt = self._halts[effect.task] = Halt()
         told = _Advances(loop, functools.partial(self._advanced, effect.task))
@@ -63,6 +85,7 @@ class Searches:
 
     def cancel(self, task: int) -> None:
         """Stop it; nothing more is heard of it."""
+        self._waiting.pop(task, None)
         halt = self._halts.pop(task, None)
         if halt is not None:
             halt.set()
@@ -72,6 +95,8 @@ class Searches:
             self._deliver(Advanced(task, hashes))
 
     def _ended(self, effect: Search, future: asyncio.Future[Outcome]) -> None:
+        self._busy -= 1
+        self._begin()
         if self._halts.pop(effect.task, None) is None or future.cancelled():
             return
         error = future.exception()
@@ -83,6 +108,7 @@ class Searches:
     async def close(self) -> None:
         """Stop all, and wait until their threads have let go."""
         self._closed = True
+        self._waiting.clear()
         for halt in self._halts.values():
             halt.set()
         self._halts.clear()
