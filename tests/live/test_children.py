@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -149,6 +150,19 @@ out.write(b'no end')
     assert (first, second, odd, last) == ("", "ends like this", "é and \ufffd", "no end")
     assert "".join(pieces) == "x" * (3 * LINE_BYTES_MAX + 5)
     assert max(map(len, pieces)) <= LINE_BYTES_MAX
+
+
+async def test_the_longest_fact_is_one_line() -> None:
+    """A text of 65,536 bytes that JSON has to escape, and what stands around it."""
+    code = """
+import json
+print(json.dumps({"event": "ledger updated", "text": "\\x01" * 65536, "around": "x" * 3000}))
+"""
+    async with family() as one:
+        await one.children.start(Child("a", ("-c", code), PYTHON))
+        await one.until(lambda: bool(one.deaths))
+    (line,) = one.said("a")
+    assert json.loads(line)["text"] == "\x01" * 65_536
 
 
 async def test_a_child_is_this_program() -> None:

@@ -41,8 +41,11 @@ END_SECONDS = 2.0
 OUTPUT_SECONDS = 1.0
 """How long processes that a child has left behind may still hold its output open."""
 
-LINE_BYTES_MAX = 2**16
-"""A longer line is cut into pieces, none longer than this."""
+LINE_BYTES_MAX = 6 * 2**16 + 2**12
+"""A longer line is cut into pieces, none longer than this.
+
+The longest fact is of a text of 65,536 bytes, each of which JSON may have to write as six.
+"""
 
 CHILDREN_MAX = 256
 """Names that one parent may give: each costs two descriptors and a process."""
