@@ -157,6 +157,7 @@ async def running(node: Node) -> AsyncIterator[Node]:
         ready = asyncio.create_task(node.core.ready.wait())
         await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
+        await asyncio.wait([ready])
         try:
             yield node
         finally:
@@ -820,6 +821,31 @@ async def test_a_journal_that_cannot_be_read_ends_the_node(tmp_path: Path) -> No
         await node_of(core, journal=Journal(path, msgspec.msgpack.encode, undecodable)).run()
     assert core.events == []
     assert left_in(journal) == [1], "and let go of it"
+
+
+async def test_a_journal_of_another_node_ends_this_one_before_anybody_can_come(
+    journal: Watched,
+) -> None:
+    def refuse(_event: Event, _now: float) -> list[Effect]:
+        raise LocalError("this journal is of another node")
+
+    core = Scripted(refuse)
+    async with nothing_left(), asyncio.timeout(10):
+        node = node_of(core, journal=journal)
+        with pytest.raises(LocalError, match="of another node"):
+            await node.run()
+    assert not core.ready.is_set()
+    assert node.addresses == []
+
+
+async def test_what_is_restored_and_cannot_be_kept_ends_the_node_before_anybody_can_come(
+    tmp_path: Path,
+) -> None:
+    core = Scripted(lambda *_: [Persist("a", "too long")])
+    node = node_of(core, journal=Full(tmp_path / "node.db", msgspec.msgpack.encode, decode))
+    with pytest.raises(LocalError, match="the disk is full"):
+        await node.run()
+    assert not core.ready.is_set()
 
 
 # The clock.

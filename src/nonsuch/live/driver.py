@@ -106,27 +106,33 @@ class Node:
     async def run(self) -> None:
         """Drive the core until it finishes or `stop` is called.
 
-        Raises what a listener, the journal or the core raises; nothing is left running.
+        Raises what a listener, the journal or the core raises; nothing is left running. A core that
+        cannot go on from its records is one that nobody could ever reach.
         """
         self._loop = asyncio.get_running_loop()
         try:
             # Nothing here keeps the records: a core keeps what it needs of them.
             self.deliver((Started(await self._records()),))
             await self._settled()  # What is restored comes before who asks for it.
-            for listener in self._listeners:
-                await self._network.listen(listener)
-            if self._datagrams is not None:
-                await self._datagrams.listen()
-            if self._ready is not None:
-                self._ready(self)
-            await self._over.wait()
-            self.deliver((Stopping(),))
-            await self._settled()
+            if self._error is None:
+                await self._serve()
         finally:
             self._over.set()
             await self._close()
         if self._error is not None:
             raise self._error
+
+    async def _serve(self) -> None:
+        """Let peers in, until all is over."""
+        for listener in self._listeners:
+            await self._network.listen(listener)
+        if self._datagrams is not None:
+            await self._datagrams.listen()
+        if self._ready is not None:
+            self._ready(self)
+        await self._over.wait()
+        self.deliver((Stopping(),))
+        await self._settled()
 
     async def _records(self) -> tuple[object, ...]:
         return () if self._journal is None else await self._on_disk(self._journal.read)
