@@ -37,6 +37,9 @@ DONE_RANGES_MAX = 10_000
 BEST_MAX = 2_000
 """Improvements kept, of all jobs; a job has some twenty (the harmonic numbers)."""
 
+SHARD_SECONDS_SHOWN = 60.0
+"""A miner is heard of when a shard is done; over this much of it, it was as fast as that."""
+
 RATES_MAX = 30_000
 RATE_SECONDS_MAX = 300.0
 """How long a second's rate is kept."""
@@ -355,17 +358,19 @@ class PoolPart:
             nonces += each.nonces
             seconds += each.seconds
         if seconds > 0:
-            self._speed(name, nonces / seconds, now)
+            self._speed(name, nonces / seconds, now, min(shard.seconds, SHARD_SECONDS_SHOWN))
 
-    def _speed(self, name: str, rate: float, now: float) -> None:
+    def _speed(self, name: str, rate: float, now: float, lasted: float = 0.0) -> None:
+        """So fast it is now, and was for the seconds of which nothing was known yet."""
         row = self._board.nodes.get(name)
         if row is None:
             return
         row.rate = rate
         self._board.touch(row)
-        second = int(now)
-        key = f"{name}:{second}"
-        self.rates.put(key, Rate(name, float(second), rate))
+        for second in range(int(now - lasted), int(now) + 1):
+            key = f"{name}:{second}"
+            if second == int(now) or key not in self.rates.rows:
+                self.rates.put(key, Rate(name, float(second), rate))
         oldest = next(iter(self.rates.rows.items()))
         while oldest[1].at < now - RATE_SECONDS_MAX:
             self.rates.drop(oldest[0])
