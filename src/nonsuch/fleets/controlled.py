@@ -182,8 +182,9 @@ class Controlled(Bystander, ABC):
         async with self._acting:
             self._living(name)
             self._lives[name] = "dead"
-            await self._do_kill(name)
+            # First, for the others notice at once.
             self.tell(fleet.ProcessKilled(name))
+            await self._do_kill(name)
         return f"{name} was killed."
 
     async def freeze(self, name: str) -> str:

@@ -1,0 +1,158 @@
+"""Networks of processes as they are put together: who there is, and what each is told."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Awaitable, Collection
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from nonsuch.cli.commands import app
+from nonsuch.fleets.liar import Order
+from nonsuch.fleets.recipes import RECIPES, SPARE_SEATS, Errands, Place, Recipe
+from nonsuch.fleets.site import Site
+from nonsuch.fleets.topology import NEIGHBOURS, neighbours
+from nonsuch.web.fleet import Unsupported
+from nonsuch.web.rows import Network
+
+NETWORKS: list[Network] = ["pool", "gossip", "peer", "race", "coordinator"]
+
+
+def parse(arguments: tuple[str, ...]) -> dict[str, object]:
+    """What the command line makes of arguments. Raises what it would complain of."""
+    command, rest = get_command(app), list(arguments)
+    while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
+        command = command.commands[rest.pop(0)]
+    with command.make_context("nonsuch", rest) as context:
+        parsed: dict[str, object] = context.params
+        return parsed
+
+
+class Nobody:
+    """A fleet in which nothing runs and nothing is heard."""
+
+    def running(self) -> Collection[str]:
+        return set()
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        raise AssertionError(f"nothing is to be done: {work}")
+
+    def observe(self, name: str, fact: object) -> None:
+        raise AssertionError(f"nobody says anything: {name}, {fact}")
+
+
+def recipe(network: Network, site: Site, nodes: int = 3) -> Recipe:
+    nobody = Nobody()
+    return RECIPES[network](site, nodes, Errands(nobody.running, nobody.spawn, nobody.observe))
+
+
+def site_in(folder: Path, *, control: bool = False) -> Site:
+    return Site(folder, 20_000, threads=1, control=control, lots=random.Random(1))
+
+
+@pytest.mark.parametrize("control", [False, True])
+@pytest.mark.parametrize("network", NETWORKS)
+async def test_the_command_line_accepts_what_a_recipe_says(
+    network: Network, control: bool, tmp_path: Path
+) -> None:
+    site = site_in(tmp_path, control=control)
+    try:
+        made = recipe(network, site)
+        places = await made.places()
+        places.append(await made.another() if control or network != "gossip" else places[0])
+        for place in places:
+            assert parse(place.child.arguments)["json"] is True, place
+            assert place.child.name == place.seat.name
+        names = [place.seat.name for place in places]
+        assert made.hub in ("", names[0])
+        assert len([place for place in places if place.seat.role == made.role]) >= 4
+    finally:
+        await site.close()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+async def test_whatever_a_node_keeps_is_in_the_network_s_folder(
+    network: Network, tmp_path: Path
+) -> None:
+    made = recipe(network, site_in(tmp_path))
+    for place in await made.places():
+        parsed = parse(place.child.arguments)
+        for kind in ("journal", "store", "ledger", "config"):
+            kept = parsed.get(kind)
+            assert kept is None or str(kept).startswith(str(tmp_path)), (place, kind)
+
+
+async def test_miners_of_a_controlled_pool_find_it_behind_links_of_their_own(
+    tmp_path: Path,
+) -> None:
+    site = site_in(tmp_path, control=True)
+    try:
+        pool, *miners = await recipe("pool", site).places()
+        ways = {str(parse(miner.child.arguments)["pool"]) for miner in miners}
+        assert len(ways) == 3
+        assert pool.seat.address not in ways
+        assert {site.names[way] for way in ways} == {"pool"}
+        assert site.part({"miner-1"})
+    finally:
+        await site.close()
+
+
+async def test_without_control_nodes_are_neighbours_and_nothing_can_be_cut(
+    tmp_path: Path,
+) -> None:
+    site = site_in(tmp_path)
+    pool, *miners = await recipe("pool", site).places()
+    assert {parse(miner.child.arguments)["pool"] for miner in miners} == {pool.seat.address}
+    assert not site.part({"miner-1"})
+
+
+async def test_a_liar_is_told_all_that_the_honest_one_knows(tmp_path: Path) -> None:
+    for network in ("pool", "gossip"):
+        *_, place = await recipe(network, site_in(tmp_path)).places()
+        assert place.lying is not None
+        order = msgspec.json.decode(place.lying.arguments[0], type=Order)
+        assert order.name == place.seat.name
+        assert f":{order.port}" in " ".join(place.child.arguments)
+
+
+async def test_a_gossip_network_has_so_many_spare_seats(tmp_path: Path) -> None:
+    site = site_in(tmp_path, control=True)
+    try:
+        made = recipe("gossip", site)
+        await made.places()
+        for _ in range(SPARE_SEATS):
+            assert isinstance(await made.another(), Place)
+        with pytest.raises(Unsupported, match="all 7 seats are taken"):
+            await made.another()
+    finally:
+        await site.close()
+
+
+async def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        site = Site(tmp_path, number, threads=1, control=False, lots=random.Random(1))
+        assert site.port("pool") > number
+        assert number in site.moved
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 50, 200])
+def test_neighbours_are_mutual_connected_and_few(count: int) -> None:
+    links = neighbours(count, random.Random(count))
+    assert all(each not in links[each] for each in range(count))
+    assert all(one in links[another] for one in range(count) for another in links[one])
+    reached, ahead = {0}, [0]
+    while ahead:
+        news = links[ahead.pop()] - reached
+        reached |= news
+        ahead += news
+    assert len(reached) == count
+    if count <= NEIGHBOURS + 1:
+        assert all(len(each) == count - 1 for each in links)
+    else:
+        assert sum(map(len, links)) / count < 2 * NEIGHBOURS
