@@ -43,6 +43,7 @@ __all__ = [
     "Advanced",
     "Backoff",
     "Cancel",
+    "Clock",
     "Close",
     "Connected",
     "Core",
@@ -144,6 +145,15 @@ class Advanced(msgspec.Struct, frozen=True):
 
 class Tick(msgspec.Struct, frozen=True):
     """The time of the core's deadline has come."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """What time it is, Unix seconds: no event, but what `LOCAL` says to cores that write it down.
+
+    A driver's own clock stands still while its machine sleeps, and does not hear of corrections.
+    """
+
+    unix: float
 
 
 class Stopping(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ __all__ = [
     "WrongParent",
     "WrongRoot",
     "WrongTarget",
+    "WrongVersion",
     "check_genesis",
     "check_parent",
     "check_root",
@@ -70,6 +71,12 @@ class InsufficientWork(InvalidBlock):
     """The hash does not meet the target."""
 
     rule = "work"
+
+
+class WrongVersion(InvalidBlock):
+    """A block by rules that are not ours."""
+
+    rule = "version"
 
 
 class WrongTarget(InvalidBlock):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from nonsuch.live.driver import Node
-from nonsuch.node import LOCAL, Received
+from nonsuch.node import LOCAL, Clock, Received
 
 __all__ = ["origin_seconds", "tell_time"]
 
@@ -20,11 +19,8 @@ def origin_seconds() -> float:
     return time.time() - asyncio.get_running_loop().time()
 
 
-async def tell_time(node: Node, clock: Callable[[float], object]) -> None:
-    """Tell a node what time it is, in Unix seconds, as long as it runs.
-
-    A driver's own clock stands still while its machine sleeps.
-    """
+async def tell_time(node: Node) -> None:
+    """Tell a node what time it is as long as it runs."""
     while True:
-        node.deliver((Received(LOCAL, clock(time.time())),))
+        node.deliver((Received(LOCAL, Clock(time.time())),))
         await asyncio.sleep(TELL_SECONDS)

@@ -40,7 +40,6 @@ from nonsuch.networks.coordinator import facts
 from nonsuch.networks.coordinator.agent import Agent
 from nonsuch.networks.coordinator.coordinator import Coordinator
 from nonsuch.networks.coordinator.header import STOCK_TARGET
-from nonsuch.networks.coordinator.messages import Clock
 from nonsuch.networks.coordinator.records import decode_record, encode_record
 from nonsuch.networks.coordinator.settings import (
     RETARGETS,
@@ -168,7 +167,7 @@ def coordinator(
     display = _Display(log, agents)
     beside = Beside(
         lambda node: tell_addresses(node, log),
-        lambda node: tell_time(node, Clock),
+        tell_time,
         display.show,
         serve_metrics(host, metrics, COORDINATOR, _statistics, log),
         display.run_agents,

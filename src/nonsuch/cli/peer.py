@@ -343,7 +343,7 @@ class _Prompt:
         """Take requests as long as there are lines, and wait for the end then."""
         await self._listening.wait()
         assert self._node is not None
-        clock = asyncio.ensure_future(tell_time(self._node, messages.Clock))
+        clock = asyncio.ensure_future(tell_time(self._node))
         try:
             await self._read()
             await asyncio.Event().wait()

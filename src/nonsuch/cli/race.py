@@ -47,7 +47,6 @@ from nonsuch.networks.race import facts
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import time_text
 from nonsuch.networks.race.link import KEEPER
-from nonsuch.networks.race.messages import Clock
 from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.records import decode_record, encode_record
 from nonsuch.networks.race.settings import KeeperSettings, RaceSettings
@@ -219,7 +218,7 @@ def node(
     log = fact_logger(json=True) if json else _Lines(name)
     owner = None if keeper is not None else LedgerOwner(ledger, log)
     jobs: list[Job] = [
-        lambda node: tell_time(node, Clock),
+        tell_time,
         serve_metrics(host, metrics, RACE, _statistics, log),
     ]
     if owner is not None:

@@ -19,7 +19,7 @@ from nonsuch.networks.coordinator.header import (
     Block,
     Header,
 )
-from nonsuch.networks.coordinator.messages import Clock, Half
+from nonsuch.networks.coordinator.messages import Half
 from nonsuch.networks.coordinator.settings import (
     RETARGETS,
     AgentSettings,
@@ -27,7 +27,7 @@ from nonsuch.networks.coordinator.settings import (
     RetargetName,
 )
 from nonsuch.networks.coordinator.wire import HeaderWire
-from nonsuch.node import LOCAL, Close, Disconnected, Emit, Persist, Received, Send, Tick
+from nonsuch.node import LOCAL, Clock, Close, Disconnected, Emit, Persist, Received, Send, Tick
 from nonsuch.scenarios.coordinator import check_chain
 from nonsuch.scenarios.coordinator_cheats import solved
 from nonsuch.work.target import Target

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fuzz.coordinator import fuzz_one, inputs
 from nonsuch.networks.coordinator.header import HEADER_BYTES, Header
-from nonsuch.networks.coordinator.messages import Clock, Half
+from nonsuch.networks.coordinator.messages import Half
 from nonsuch.networks.coordinator.wire import HeaderWire
+from nonsuch.node import Clock
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -15,6 +15,7 @@ from nonsuch.chain.validation import (
     InvalidBlock,
     WrongRoot,
     WrongTarget,
+    WrongVersion,
 )
 from nonsuch.errors import LocalError
 from nonsuch.networks.peer.block import (
@@ -29,7 +30,6 @@ from nonsuch.networks.peer.block import (
 from nonsuch.networks.peer.rules import (
     WrongCount,
     WrongTransaction,
-    WrongVersion,
     check_body,
     check_header,
     check_transaction,

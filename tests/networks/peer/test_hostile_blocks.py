@@ -9,7 +9,7 @@ from nonsuch.networks.peer.block import Block, Template, Transaction, target_of_
 from nonsuch.networks.peer.peer import Peer
 from nonsuch.networks.peer.relay import work_bytes
 from nonsuch.networks.peer.settings import PeerSettings
-from nonsuch.node import Connected, Effect, Event, Persist, Received, Send, Started
+from nonsuch.node import Clock, Connected, Effect, Event, Persist, Received, Send, Started
 from nonsuch.work.target import Target
 
 UNIX = 1_700_000_000.0
@@ -118,6 +118,6 @@ def test_whatever_time_it_is_told_it_goes_by_it() -> None:
     late, _ = mined(victim.genesis, 0, 3 * 3600, victim.bits)
     victim.hears(1, messages.AnnounceBlock(late.form))
     assert victim.peer.ledger.tip.height == 0, "three hours from the future"
-    victim.hears(0, messages.Clock(UNIX + 3 * 3600))
+    victim.hears(0, Clock(UNIX + 3 * 3600))
     victim.hears(1, messages.AnnounceBlock(late.form))
     assert victim.peer.ledger.tip.block.id == late.id

@@ -15,7 +15,6 @@ from nonsuch.networks.race.messages import (
     ACCEPTED,
     TRANSACTION_BYTES_MAX,
     Claim,
-    Clock,
     End,
     Enter,
     Fragment,
@@ -34,6 +33,7 @@ from nonsuch.networks.race.settings import RaceSettings
 from nonsuch.node import (
     LOCAL,
     Cancel,
+    Clock,
     Close,
     Connected,
     Disconnected,

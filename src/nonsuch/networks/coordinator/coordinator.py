@@ -25,7 +25,7 @@ from nonsuch.errors import RemoteError
 from nonsuch.networks.coordinator import facts
 from nonsuch.networks.coordinator.header import Block, Header
 from nonsuch.networks.coordinator.ledger import Ledger
-from nonsuch.networks.coordinator.messages import Clock, Half
+from nonsuch.networks.coordinator.messages import Half
 from nonsuch.networks.coordinator.records import CHAIN_SUBJECT
 from nonsuch.networks.coordinator.roster import Roster, Session
 from nonsuch.networks.coordinator.settings import CoordinatorSettings
@@ -33,6 +33,7 @@ from nonsuch.networks.coordinator.statistics import CoordinatorStatistics
 from nonsuch.networks.coordinator.template import EXTRANONCE_BYTES, Template
 from nonsuch.node import (
     LOCAL,
+    Clock,
     Close,
     Connected,
     Disconnected,

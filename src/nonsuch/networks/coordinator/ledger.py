@@ -22,6 +22,7 @@ from nonsuch.chain.validation import (
     InvalidBlock,
     TimestampTooOld,
     WrongTarget,
+    WrongVersion,
     check_parent,
     check_work,
 )
@@ -30,13 +31,7 @@ from nonsuch.networks.coordinator.header import ID_BYTES, ROOT, Block, Header
 from nonsuch.networks.coordinator.settings import CoordinatorSettings
 from nonsuch.work.target import Target
 
-__all__ = ["Ledger", "WrongVersion"]
-
-
-class WrongVersion(InvalidBlock):
-    """A block by rules that are not ours."""
-
-    rule = "version"
+__all__ = ["Ledger"]
 
 
 class Ledger:

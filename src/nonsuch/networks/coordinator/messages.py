@@ -1,10 +1,10 @@
-"""What is said, but for headers: one word of the wire to its core, and one of a node's own user."""
+"""What is said, but for headers: one word of the wire to its core."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Clock", "Half"]
+__all__ = ["Half"]
 
 
 class Half(msgspec.Struct, frozen=True):
@@ -12,9 +12,3 @@ class Half(msgspec.Struct, frozen=True):
 
     The wire says it once for each such header. It never travels.
     """
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """It is so many Unix seconds: a node's own user says it now and then, `Received(LOCAL, …)`."""
-
-    unix: float

@@ -28,7 +28,6 @@ from nonsuch.networks.peer.commands import is_loopback
 from nonsuch.networks.peer.dialects import messages
 from nonsuch.networks.peer.dialects.text import TEXT
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
-from nonsuch.networks.peer.messages import Clock
 from nonsuch.networks.peer.original import proves
 from nonsuch.networks.peer.original_chain import (
     WAITING_BYTES_MAX,
@@ -41,6 +40,7 @@ from nonsuch.networks.peer.statistics import PeerStatistics
 from nonsuch.node import (
     LOCAL,
     Cancel,
+    Clock,
     Close,
     Connected,
     Disconnected,

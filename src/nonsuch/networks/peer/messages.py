@@ -51,7 +51,6 @@ __all__ = [
     "AskTransactions",
     "Blocks",
     "Chain",
-    "Clock",
     "Headers",
     "Heartbeat",
     "Hello",
@@ -243,15 +242,6 @@ class AskStatus(_Message, frozen=True, tag="hb"):
 
 class Stop(_Message, frozen=True, tag="cc"):
     """End, cleanly. Only a client on the peer's own machine may say so."""
-
-
-# The node's own user → peer.
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """What the time is, Unix seconds: a machine may sleep, or be told better. On no wire."""
-
-    unix: float
 
 
 # Peer → client.

@@ -35,6 +35,7 @@ from nonsuch.networks.peer.statistics import PeerStatistics
 from nonsuch.networks.peer.sync import Sync
 from nonsuch.node import (
     LOCAL,
+    Clock,
     Connected,
     Disconnected,
     Effect,
@@ -264,7 +265,7 @@ class Peer:
         self._say(session.number, answer)
 
     def _on_local(self, message: object, now: float) -> None:
-        if isinstance(message, messages.Clock):
+        if isinstance(message, Clock):
             self._state.set_clock(message.unix, now)
         elif isinstance(message, messages.Request):
             self._say(LOCAL, self._answer(message, "local", now, may_stop=True))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from nonsuch.chain.validation import (
     InvalidBlock,
     WrongTarget,
+    WrongVersion,
     check_root,
     check_unique,
     check_work,
@@ -30,7 +31,6 @@ from nonsuch.networks.peer.block import (
 __all__ = [
     "WrongCount",
     "WrongTransaction",
-    "WrongVersion",
     "check_body",
     "check_header",
     "check_keys",
@@ -47,12 +47,6 @@ class WrongTransaction(InvalidBlock):
     """A transaction that nobody may make."""
 
     rule = "transaction"
-
-
-class WrongVersion(InvalidBlock):
-    """A block by rules that are not ours."""
-
-    rule = "version"
 
 
 class WrongCount(InvalidBlock):

@@ -38,7 +38,6 @@ __all__ = [
     "Answer",
     "Asked",
     "Claim",
-    "Clock",
     "End",
     "Enter",
     "Fragment",
@@ -102,12 +101,6 @@ class Reply(msgspec.Struct, frozen=True):
     """All that a client is told."""
 
     text: str
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """What the time is, Unix seconds: a machine may sleep, or be told better. On no wire."""
-
-    unix: float
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):

@@ -20,7 +20,6 @@ import random
 from nonsuch.networks.race.clients import Clients
 from nonsuch.networks.race.link import KEEPER, Link
 from nonsuch.networks.race.messages import (
-    Clock,
     End,
     Fragment,
     Joined,
@@ -36,6 +35,7 @@ from nonsuch.networks.race.state import State
 from nonsuch.networks.race.statistics import RaceStatistics
 from nonsuch.node import (
     LOCAL,
+    Clock,
     Connected,
     Disconnected,
     Effect,
