@@ -21,6 +21,7 @@ nitpicky = False  # signatures name the standard library, whose pages are on ano
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+smartquotes = False  # two hyphens begin an option
 default_role = "code"  # docstrings write code as Markdown has it
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -249,10 +249,12 @@ class Messages(Generated):
 def mark_examples(
     _app: Sphinx, _what: str, _name: str, _found: object, _options: object, lines: list[str]
 ) -> None:
-    """Make a literal block of each indented paragraph that is no part of a list."""
+    """Make a literal block of each table, and of each indented paragraph that is in no list."""
     written: list[str] = []
     is_example = False
-    for line in lines:
+    for given in lines:
+        # A table, in Markdown's way, is an example of itself.
+        line = f"    {given}" if given.startswith("|") else given
         blank_before = not written or not written[-1].strip()
         if line.strip() and not line.startswith(" "):
             is_example = False
