@@ -12,9 +12,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -400,6 +401,124 @@ def test_processes_that_are_killed_at_any_moment_lose_nothing_that_they_told(
         assert names == {"ledger", ".ledger.lock"}, "and what they left was thrown away"
 
 
+REPEATING = """
+import sys
+from nonsuch.errors import LocalError
+from nonsuch.live.ledgers import open_ledger
+
+ledger, name = open_ledger(sys.argv[1]), sys.argv[2]
+number = 0
+print("ready", flush=True)
+for line in sys.stdin:
+    for _ in range(int(line)):
+        number += 1
+        while True:
+            try:
+                with ledger.locked() as entries:
+                    entries.append({"name": name, "number": number})
+            except LocalError as error:
+                print(f"again {error}", flush=True)
+                continue
+            break
+        print(f"wrote {number}", flush=True)
+    print("done", flush=True)
+"""
+
+
+class Writer:
+    """A process that has a ledger open, and appends when it is told to."""
+
+    def __init__(self, ledger: str, name: str) -> None:
+        self.name = name
+        self.said: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", REPEATING, ledger, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.wait_for("ready")
+
+    def begin(self, count: int) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+
+    def append(self, count: int) -> None:
+        self.begin(count)
+        self.wait_for("done")
+
+    def wait_for(self, word: str) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.said.append(line.rstrip())
+            if line.startswith(word):
+                return
+        raise AssertionError(f"it ended: {self.said}")
+
+    @property
+    def told(self) -> set[tuple[object, object]]:
+        """What it has said that it wrote."""
+        words = (line.split() for line in self.said if line.startswith("wrote"))
+        return {(self.name, int(number)) for _, number in words}
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=100)
+
+
+@pytest.fixture
+def writers(kind: str, path: Path) -> Iterator[list[Writer]]:
+    text = str(path) if kind == "json" else f"sqlite:{path}"
+    both = [Writer(text, name) for name in ("a", "b")]
+    yield both
+    for writer in both:
+        writer.close()
+
+
+def written(ledger: Ledger) -> list[tuple[object, object]]:
+    return [(entry["name"], entry["number"]) for entry in ledger.read()]
+
+
+def test_a_ledger_that_is_moved_while_processes_have_it_open_keeps_its_entries(
+    opened: Opener, path: Path, writers: list[Writer]
+) -> None:
+    a, b = writers
+    a.append(2)
+    b.append(1)
+    old = path.rename(path.with_name("old"))
+    assert written(opened(old)) == [("a", 1), ("a", 2), ("b", 1)]
+    b.append(1)
+    a.append(1)
+    b.append(1)
+    assert written(opened(path)) == [("b", 2), ("a", 3), ("b", 3)], "the new one began empty"
+    path.unlink()
+    a.append(1)
+    b.append(1)
+    assert written(opened(path)) == [("a", 4), ("b", 4)]
+    assert written(opened(old)) == [("a", 1), ("a", 2), ("b", 1)]
+    assert not [line for line in a.said + b.said if line.startswith("again")]
+
+
+def test_a_ledger_that_is_moved_in_the_middle_of_everything_loses_nothing(
+    opened: Opener, path: Path, writers: list[Writer]
+) -> None:
+    for writer in writers:
+        writer.begin(150)
+    places = []
+    for number in range(8):
+        for writer in writers:
+            for _ in range(10):
+                writer.wait_for("wrote")
+        places.append(path.rename(path.with_name(f"old {number}")))
+    for writer in writers:
+        writer.wait_for("done")
+    found = [each for place in [*places, path] for each in written(opened(place))]
+    for writer in writers:
+        assert len(writer.told) == 150
+        assert writer.told <= set(found)
+
+
 # What others wrote.
 
 
@@ -652,6 +771,68 @@ def test_a_ledger_that_is_too_long_is_not_read(
     monkeypatch.setattr(ledgers, "LEDGER_BYTES_MAX", 2**12)
     with pytest.raises(LocalError, match="full"):
         opened(path).read()
+
+
+def logged(path: Path) -> None:
+    """A ledger of earlier days, in the middle of its life: all entries stand in its log."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE entries (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL)")
+    database.execute(f"PRAGMA application_id={ledgers.APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version={ledgers.FORMAT}")
+    database.execute("INSERT INTO entries (body) VALUES (?)", (b'{"number": 0}',))
+    copy = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    database.close()
+    for name, data in copy.items():
+        path.with_name(name).write_bytes(data)
+
+
+def test_a_ledger_with_a_write_ahead_log_is_freed_of_it_by_whoever_locks_it_first(
+    path: Path,
+) -> None:
+    logged(path)
+    assert path.with_name("ledger-wal").stat().st_size > 0
+    readers = [SqliteLedger(path) for _ in range(3)]
+    for ledger in readers:
+        assert ledger.read() == [{"number": 0}]
+    for number, ledger in enumerate(readers, 1):
+        append(ledger, {"number": number})
+    assert [each.name for each in path.parent.iterdir()] == ["ledger"]
+    old = path.rename(path.with_name("old"))
+    assert [each["number"] for each in SqliteLedger(old).read()] == [0, 1, 2, 3]
+
+
+NOBODY = 65_534
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """Meanwhile this process may do what the modes of files allow, and no more."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+def test_who_may_not_write_may_read(opened: Opener) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "ledger"
+        append(opened(path), {"number": 0})
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        with powerless():
+            ledger = opened(path)
+            assert ledger.read() == [{"number": 0}]
+            with pytest.raises(LocalError, match="cannot use the ledger"):
+                append(ledger, {"number": 1})
+            assert ledger.read() == [{"number": 0}]
+        folder.chmod(0o755)
+        assert opened(path).read() == [{"number": 0}]
 
 
 # Where it stands.

@@ -18,6 +18,9 @@ next one throws away. A program that writes the ledger without the lock may undo
 
 **A SQLite ledger** keeps the same entries as rows, and appends in the time of one row.
 
+Either is one file, with all its entries at every moment: who moves it away or deletes it while it
+is used has a whole ledger, or none, and in its place a new one begins.
+
 Whatever is no ledger is refused, and left as it is.
 """
 
@@ -34,7 +37,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias, overload
+from typing import Protocol, TypeAlias, TypeVar, overload
 
 from nonsuch.errors import LocalError
 
@@ -53,6 +56,7 @@ __all__ = [
 Entry: TypeAlias = dict[str, object]
 _Slice: TypeAlias = "slice[int | None, int | None, int | None]"
 _Mark: TypeAlias = tuple[int, ...]
+T = TypeVar("T")
 
 LOCK_SECONDS = 10.0
 """How long to wait for others that append: each holds a ledger for some milliseconds."""
@@ -124,7 +128,10 @@ class Ledger(Protocol):
         """
 
     def changed(self) -> bool:
-        """Whether others may have changed it since it was last locked; costs microseconds."""
+        """Whether others may have changed it since it was last locked; costs microseconds.
+
+        It was not locked where the lock, or the block, ended in an error.
+        """
 
     def read(self) -> list[Entry]:
         """All entries, without a lock and without a trace. Raises as `locked` does."""
@@ -166,12 +173,11 @@ class JsonLedger:
         with _exclusive(self._lock, self.path):
             self._load()
             entries = Entries(self._entries)
-            self._seen, self._was_locked = self._mark, True
             yield entries
             if added := entries.added:
                 self._replace(_spliced(self._data, added))
                 self._entries += added
-                self._seen = self._mark
+            self._seen, self._was_locked = self._mark, True
 
     def changed(self) -> bool:
         """See `Ledger`."""
@@ -329,7 +335,7 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _patiently(attempt: Callable[[], int | None]) -> int | None:
+def _patiently(attempt: Callable[[], T | None]) -> T | None:
     """What an attempt gives, made until it gives something or the time is over."""
     until = time.monotonic() + LOCK_SECONDS
     while (gave := attempt()) is None and time.monotonic() < until:
@@ -472,8 +478,10 @@ def _skipped(text: str, at: int) -> int:
 class SqliteLedger:
     """A database of one table; none, or an empty one, is an empty ledger.
 
-    `BEGIN IMMEDIATE` is the lock, and `synchronous=FULL` makes a commit durable. What was read once
-    is not read again.
+    `BEGIN IMMEDIATE` is the lock, and `synchronous=EXTRA` makes a commit durable: behind it no loss
+    of power brings the rollback journal back. All entries stand in that one file, so whoever moves
+    it away moves them all; one that still has a write-ahead log is freed of it when it is locked.
+    What was read once is not read again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -486,39 +494,38 @@ class SqliteLedger:
     @contextlib.contextmanager
     def locked(self) -> Iterator[Entries]:
         """See `Ledger`."""
-        database = self._begun()
         try:
-            with _translated(self.path):
+            with self._translated():
+                database = self._patiently(self._begin)
                 self._load(database)
                 seen = _number(database, "PRAGMA data_version")
             entries = Entries(self._entries)
-            self._seen = seen
             yield entries
-            with _translated(self.path):
-                rows = ((json.dumps(entry).encode(),) for entry in entries.added)
-                database.executemany("INSERT INTO entries (body) VALUES (?)", rows)
-                database.execute("COMMIT")
+            with self._translated():
+                self._commit(database, entries.added)
             self._entries += entries.added
+            self._seen = seen
         finally:
-            if database.in_transaction:
-                with _translated(self.path):
-                    database.execute("ROLLBACK")
+            if self._database is not None and self._database.in_transaction:
+                with self._translated():
+                    self._database.execute("ROLLBACK")
 
     def changed(self) -> bool:
         """See `Ledger`."""
-        if self._database is None or self._seen is None or self._file != _file_of(self.path):
+        database = self._database
+        if database is None or self._seen is None or not self._is_there():
             return True
-        with _translated(self.path):
-            return _number(self._database, "PRAGMA data_version") != self._seen
+        with self._translated():
+            # Where somebody is writing at this moment it has changed, or is about to.
+            seen = _unless_locked(lambda: _number(database, "PRAGMA data_version"))
+        return seen != self._seen
 
     def read(self) -> list[Entry]:
         """See `Ledger`."""
         if _mark_of(self.path) is None:
             return []
-        with _translated(self.path):
-            database = self._opened()
-            if _is_ledger(database):
-                self._load(database)
+        with self._translated():
+            self._patiently(self._read)
         return self._entries.copy()
 
     def close(self) -> None:
@@ -527,32 +534,81 @@ class SqliteLedger:
             self._database.close()
         self._database, self._seen, self._entries = None, None, []
 
-    def _begun(self) -> sqlite3.Connection:
-        """The database, locked."""
-        with _translated(self.path):
-            database = self._opened()
-            if not _is_ledger(database):
-                _patiently(lambda: _with_log(database))
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                if not _is_ledger(database):
-                    database.execute(_TABLE)
-                    database.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    database.execute(f"PRAGMA user_version={FORMAT}")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-        self._file = _file_of(self.path)
+    def _begin(self) -> sqlite3.Connection | None:
+        """Lock the database that stands there now."""
+        database = self._opened()
+        if not _without_log(database):
+            self.close()  # Whoever else wants the same has it open too.
+            return None
+        database.execute("BEGIN IMMEDIATE")
+        if not self._is_there():
+            self.close()  # It was moved away meanwhile.
+            return None
+        if not _is_ledger(database):
+            database.execute(_TABLE)
+            database.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version={FORMAT}")
         return database
+
+    def _commit(self, database: sqlite3.Connection, added: list[Entry]) -> None:
+        rows = ((json.dumps(entry).encode(),) for entry in added)
+        database.executemany("INSERT INTO entries (body) VALUES (?)", rows)
+        if added and not self._is_there():
+            raise LocalError(f"the ledger {self.path} was moved away; nothing was written")
+        self._patiently(lambda: database.execute("COMMIT"))
+
+    def _read(self) -> bool:
+        """What stands there at one moment."""
+        database = self._opened()
+        database.execute("BEGIN")
+        try:
+            if _is_ledger(database):
+                self._load(database)
+            else:
+                self._entries = []
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+        if _journal_mode(database, "") != b"delete":
+            database.close()  # It would be in the way of whoever frees it of its log.
+            self._database = self._seen = None
+        return True
+
+    def _patiently(self, attempt: Callable[[], T | None]) -> T:
+        """What an attempt gives, once nobody is in its way. Raises `LocalError` for a lock."""
+        gave = _patiently(lambda: _unless_locked(attempt))
+        if gave is None:
+            raise LocalError(
+                f"the ledger {self.path} has been locked for {LOCK_SECONDS:g} s by another process;"
+                f" end that one (`fuser {self.path}` finds it)"
+            )
+        return gave
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors become ours. Behind one the database is opened anew."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            self.close()
+            raise _unusable(self.path, error) from None
+        except sqlite3.Error as error:
+            self.close()
+            raise _damaged(self.path, str(error)) from None
 
     def _opened(self) -> sqlite3.Connection:
         """The database that stands there now: it may have been moved away."""
-        if self._file != _file_of(self.path):
+        if not self._is_there():
             self.close()
         if self._database is None:
             self._database = _connected(self.path)
             self._file = _file_of(self.path)
         return self._database
+
+    def _is_there(self) -> bool:
+        """Whether what is open still has the name."""
+        there = _file_of(self.path)
+        return there is not None and there == self._file
 
     def _load(self, database: sqlite3.Connection) -> None:
         """Bring what stands in memory up to date."""
@@ -580,14 +636,12 @@ class SqliteLedger:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(
-        path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         database.text_factory = bytes
         pages = LEDGER_BYTES_MAX // _number(database, "PRAGMA page_size")
         database.execute(f"PRAGMA max_page_count={pages}")
-        database.execute("PRAGMA synchronous=FULL")
+        database.execute("PRAGMA synchronous=EXTRA")
         _is_ledger(database)
     except BaseException:
         database.close()
@@ -607,32 +661,27 @@ def _is_ledger(database: sqlite3.Connection) -> bool:
     return tables > 0
 
 
-def _with_log(database: sqlite3.Connection) -> int | None:
-    """Ask for a write-ahead log, so that nobody waits to read; None where others are in the way."""
+def _without_log(database: sqlite3.Connection) -> bool:
+    """Have no write-ahead log, whose entries would be lost with the name of the file.
+
+    False where there is one, and others that have the database open are in the way.
+    """
+    return _unless_locked(lambda: _journal_mode(database, "=DELETE")) == b"delete"
+
+
+def _journal_mode(database: sqlite3.Connection, wish: str) -> bytes:
+    return bytes(database.execute(f"PRAGMA journal_mode{wish}").fetchone()[0])
+
+
+def _unless_locked(attempt: Callable[[], T]) -> T | None:
+    """What an attempt gives; None where others are in its way."""
     try:
-        database.execute("PRAGMA journal_mode=WAL")
+        return attempt()
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
             raise
         return None
-    return 1
 
 
 def _number(database: sqlite3.Connection, query: str) -> int:
     return int(database.execute(query).fetchone()[0])
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors become ours."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise LocalError(
-                f"the ledger {path} has been locked for {LOCK_SECONDS:g} s by another process;"
-                f" end that one (`fuser {path}` finds it)"
-            ) from None
-        raise _unusable(path, error) from None
-    except sqlite3.Error as error:
-        raise _damaged(path, str(error)) from None
