@@ -276,6 +276,29 @@ def test_who_waits_too_long_is_told_who_may_be_in_the_way(
     assert [each["number"] for each in ours.read()] == [0, 2, 3]
 
 
+def test_who_waits_for_a_lock_can_be_interrupted(
+    opened: Opener, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "LOCK_SECONDS", 10_000.0)
+    ours, theirs = opened(path), opened(path)
+    refusals: list[LocalError] = []
+
+    def wait() -> None:
+        with pytest.raises(LocalError) as refusal:
+            append(theirs, {"number": 1})
+        refusals.append(refusal.value)
+
+    with ours.locked() as entries:
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        theirs.interrupt()
+        waiting.join(30)
+        assert "not waited for any longer" in str(refusals[0])
+        entries.append({"number": 0})
+    append(theirs, {"number": 2})
+    assert ours.read() == [{"number": 0}, {"number": 2}], "one that is free is not waited for"
+
+
 def test_a_lock_file_that_was_thrown_away_locks_nobody_out_and_nobody_in(path: Path) -> None:
     """Whoever waits for it holds what is nobody's lock any more, and tries again."""
     lock = path.with_name(".ledger.lock")

@@ -33,6 +33,7 @@ import re
 import sqlite3
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -136,6 +137,9 @@ class Ledger(Protocol):
     def read(self) -> list[Entry]:
         """All entries, without a lock and without a trace. Raises as `locked` does."""
 
+    def interrupt(self) -> None:
+        """From any thread: whoever waits for the lock waits no longer, now and ever after."""
+
     def close(self) -> None:
         """Let go of the file."""
 
@@ -166,11 +170,12 @@ class JsonLedger:
         self._entries: list[Entry] = []
         self._seen: _Mark | None = None
         self._was_locked = False
+        self._interrupted = threading.Event()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Entries]:
         """See `Ledger`."""
-        with _exclusive(self._lock, self.path):
+        with _exclusive(self._lock, self.path, self._interrupted):
             self._load()
             entries = Entries(self._entries)
             yield entries
@@ -187,6 +192,10 @@ class JsonLedger:
         """See `Ledger`."""
         self._load()
         return self._entries.copy()
+
+    def interrupt(self) -> None:
+        """See `Ledger`."""
+        self._interrupted.set()
 
     def close(self) -> None:
         """See `Ledger`. Nothing is open between two calls."""
@@ -283,10 +292,10 @@ def _spliced(data: bytes, added: list[Entry]) -> bytes:
 
 
 @contextlib.contextmanager
-def _exclusive(lock: Path, ledger: Path) -> Iterator[None]:
+def _exclusive(lock: Path, ledger: Path, interrupted: threading.Event) -> Iterator[None]:
     """Hold the file `lock`, which the system lets go of when this process ends."""
     try:
-        handle = _patiently(lambda: _held(lock))
+        handle = _patiently(lambda: _held(lock), ledger, interrupted)
     except OSError as error:
         raise _unusable(ledger, error) from None
     if handle is None:
@@ -335,11 +344,17 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _patiently(attempt: Callable[[], T | None]) -> T | None:
-    """What an attempt gives, made until it gives something or the time is over."""
+def _patiently(
+    attempt: Callable[[], T | None], ledger: Path, interrupted: threading.Event
+) -> T | None:
+    """What an attempt gives, made until it gives something or the time is over.
+
+    Raises `LocalError` where it is interrupted.
+    """
     until = time.monotonic() + LOCK_SECONDS
     while (gave := attempt()) is None and time.monotonic() < until:
-        time.sleep(TRY_SECONDS)
+        if interrupted.wait(TRY_SECONDS):
+            raise LocalError(f"the ledger {ledger} was locked, and is not waited for any longer")
     return gave
 
 
@@ -490,6 +505,7 @@ class SqliteLedger:
         self._file: _Mark | None = None
         self._entries: list[Entry] = []
         self._seen: int | None = None
+        self._interrupted = threading.Event()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Entries]:
@@ -527,6 +543,10 @@ class SqliteLedger:
         with self._translated():
             self._patiently(self._read)
         return self._entries.copy()
+
+    def interrupt(self) -> None:
+        """See `Ledger`."""
+        self._interrupted.set()
 
     def close(self) -> None:
         """See `Ledger`."""
@@ -576,7 +596,7 @@ class SqliteLedger:
 
     def _patiently(self, attempt: Callable[[], T | None]) -> T:
         """What an attempt gives, once nobody is in its way. Raises `LocalError` for a lock."""
-        gave = _patiently(lambda: _unless_locked(attempt))
+        gave = _patiently(lambda: _unless_locked(attempt), self.path, self._interrupted)
         if gave is None:
             raise LocalError(
                 f"the ledger {self.path} has been locked for {LOCK_SECONDS:g} s by another process;"
