@@ -4,6 +4,8 @@
     {bounds} AREA …                  the named constants of these packages or modules
     {settings} MODULE.CLASS          the fields of a frozen record, their defaults and meanings
     {messages} MODULE                what travels on a wire of ours: tags and fields
+    {picture} NAME                   the picture of that name, as the page is light or dark; its
+                                     content says in words what is to be seen
 
 Constants and fields have their docstrings below them, as a literal, where only the source has them;
 so the source is read. Everything is written as Markdown and then parsed as the page around it is.
@@ -45,26 +47,38 @@ class Named(NamedTuple):
     text: str
 
 
-def named(body: Iterable[ast.stmt]) -> Iterator[Named]:
-    """The assignments of a body of statements, with the docstring that follows them."""
-    names: list[str] = []
-    values: list[str] = []
-    for node in [*body, ast.Pass()]:
+def named(source: str, body: Iterable[ast.stmt]) -> Iterator[Named]:
+    """The assignments of a body of statements, with the docstring that follows them.
+
+    Those on neighbouring lines share one.
+    """
+    pending: list[tuple[str, str]] = []
+    end = 0
+    for node in body:
+        if node.lineno != end + 1:
+            pending = []
+        end = node.end_lineno or 0
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                names.append(name)
-                values.append(ast.unparse(value))
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                names.append(name)
-                values.append(ast.unparse(value))
-            case ast.Assign(targets=[ast.Tuple(elts=elements)], value=ast.Tuple(elts=parts)):
-                names += map(ast.unparse, elements)
-                values += map(ast.unparse, parts)
-            case ast.Expr(value=ast.Constant(value=str() as text)) if names:
-                yield Named(tuple(names), tuple(values), inspect.cleandoc(text))
-                names, values = [], []
+            case ast.Expr(value=ast.Constant(value=str() as text)) if pending:
+                names, values = zip(*pending, strict=True)
+                yield Named(names, values, inspect.cleandoc(text))
             case _:
-                names, values = [], []
+                pending += assigned(source, node)
+
+
+def assigned(source: str, node: ast.stmt) -> Iterator[tuple[str, str]]:
+    """Names and what they are set to, as the source has it."""
+    match node:
+        case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+            pairs = zip(names, values, strict=True)
+        case ast.Assign(targets=[name], value=value):
+            pairs = zip([name], [value], strict=True)
+        case ast.AnnAssign(target=name, value=ast.expr() as value):
+            pairs = zip([name], [value], strict=True)
+        case _:
+            return
+    for name, value in pairs:
+        yield ast.unparse(name), ast.get_source_segment(source, value) or ""
 
 
 def modules(area: str) -> Iterator[str]:
@@ -78,9 +92,10 @@ def modules(area: str) -> Iterator[str]:
             yield each.name
 
 
-def statements(module: str) -> list[ast.stmt]:
-    """The source of a module, read."""
-    return ast.parse(inspect.getsource(importlib.import_module(module))).body
+def read(module: str) -> tuple[str, list[ast.stmt]]:
+    """The source of a module, and its statements."""
+    source = inspect.getsource(importlib.import_module(module))
+    return source, ast.parse(source).body
 
 
 # Markdown.
@@ -107,15 +122,14 @@ def code(texts: Iterable[str]) -> str:
 def bounds(areas: Iterable[str]) -> str:
     """The named constants of these packages: numbers with a docstring."""
     rows = [
-        (code(each.names), code(map(number, each.values)), each.text, f"`{module}`")
+        (code(each.names), code(map(number, each.values)), each.text)
         for area in areas
         for module in modules(f"nonsuch.{area}")
-        for each in named(statements(module))
+        for each in named(*read(module))
         if all(re.fullmatch(r"[A-Z][A-Z0-9_]*", name) for name in each.names)
         and all(is_arithmetic(value) for value in each.values)
     ]
-    shortest = [(*row[:3], row[3].replace("nonsuch.networks.", "")) for row in rows]
-    return table(("Constant", "Value", "What it is for", "Where"), shortest)
+    return table(("Constant", "Value", "What it is for"), rows)
 
 
 def number(value: str) -> str:
@@ -134,15 +148,16 @@ def is_arithmetic(value: str) -> bool:
 def settings(path: str) -> str:
     """The fields of a frozen record."""
     module, _, name = path.rpartition(".")
-    classes = [each for each in statements(module) if isinstance(each, ast.ClassDef)]
+    source, body = read(module)
+    classes = [each for each in body if isinstance(each, ast.ClassDef)]
     (found,) = (each for each in classes if each.name == name)
-    rows = [(code(each.names), code(each.values), each.text) for each in named(found.body)]
+    rows = [(code(each.names), code(each.values), each.text) for each in named(source, found.body)]
     return table(("Setting", "Default", "Meaning"), rows)
 
 
 def messages(module: str) -> str:
     """The messages of a wire, in the order of the source."""
-    names = [each.name for each in statements(module) if isinstance(each, ast.ClassDef)]
+    names = [each.name for each in read(module)[1] if isinstance(each, ast.ClassDef)]
     classes = [getattr(importlib.import_module(module), name) for name in names]
     rows = [
         (
@@ -243,6 +258,21 @@ class Messages(Generated):
         return messages(self.arguments[0])
 
 
+class Picture(Generated):
+    """`{picture} NAME`."""
+
+    has_content = True
+
+    def write(self) -> str:
+        """Both of the pair; the style shows one."""
+        words = " ".join(self.content)
+        return "\n\n".join(
+            f"```{{image}} /pictures/{self.arguments[0]}-{scheme}.png\n"
+            f":alt: {words}\n:class: only-{scheme}\n```"
+            for scheme in ("light", "dark")
+        )
+
+
 # Docstrings.
 
 
@@ -277,5 +307,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("bounds", Bounds)
     app.add_directive("settings", Settings)
     app.add_directive("messages", Messages)
+    app.add_directive("picture", Picture)
     app.connect("autodoc-process-docstring", mark_examples)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
