@@ -118,13 +118,16 @@ def test_a_keeper_that_believes_everybody_is_found(monkeypatch: pytest.MonkeyPat
     assert "a wrong entry" in _first_failure() or "no entry" in _first_failure()
 
 
-def test_a_race_that_nobody_watches_costs_time_and_nothing_else(
+def test_a_desk_that_forgets_before_the_file_is_written_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Desk, "copy", lambda desk: desk)
+    assert "is never told that it has lost" in _first_failure()
+
+
+def test_a_race_that_nobody_watches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def deaf(_desk: Desk, _seat: int, _enter: Enter) -> None:
         pass
 
     monkeypatch.setattr(Desk, "_watch", deaf)
-    assert sum(play(seed).stopped for seed in range(10)) < sum(
-        story(seed).stopped for seed in range(10)
-    )
+    assert "is never told that it has lost" in _first_failure()

@@ -9,6 +9,7 @@ Then all is mended, and what must hold is checked:
 * nothing that was accepted is lost: every arrival was raced for;
 * every race has exactly one entry: the ledger has a text as often as the node where it arrived most
   often has had it;
+* whoever watches a race hears that it is lost as soon as the ledger says so;
 * every entry is right: the first nonce, its hash, and all keys in their order;
 * what people were told is in the ledger is there, they were told once, and nobody loses to
   himself;
@@ -16,34 +17,36 @@ Then all is mended, and what must hold is checked:
 * every core's own `_check` held after every event (the world sees to that).
 
 The file is a list here, and whoever has it open serves it as its owner does live: one after the
-other, in a drawn time, and dead with its process.
+other, in a drawn time, again where it could not be written, and dead with its process.
 """
 
 from __future__ import annotations
 
 import functools
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC
 from typing import NamedTuple
 
 from nonsuch.networks.race import facts
-from nonsuch.networks.race.desk import Desk
+from nonsuch.networks.race.desk import Desk, key_of
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import Entry, Ledger
 from nonsuch.networks.race.link import KEEPER
 from nonsuch.networks.race.messages import (
     Answer,
     Asked,
-    Claim,
     End,
     Enter,
     Fragment,
-    Join,
     Leave,
+    Lost,
+    Question,
+    Replaced,
     Reply,
     Told,
+    Won,
 )
 from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.settings import KeeperSettings, RaceSettings
@@ -88,6 +91,9 @@ HASH_RATE = 200.0
 
 FILE_SECONDS_MAX = 0.05
 """How long the owner of a file may take for one question, and to notice that it has changed."""
+
+FAILURE = 0.05
+"""How often it cannot be written, as when a disk is full for a moment."""
 
 PIECE_SECONDS_MAX = 0.15
 """Between two pieces of a text: less than any pause that ends it."""
@@ -170,6 +176,44 @@ class _Client:
         pass
 
 
+class _Watched:
+    """What somebody has entered, and must hear of: kept apart from the desk."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[int, bytes, int], Enter] = {}
+
+    def asked(self, request: Question | Asked) -> None:
+        """This was served."""
+        seat, question = LOCAL, request
+        if isinstance(request, Asked):
+            seat, question = request.seat, request.question
+        if isinstance(question, Enter):
+            self._open[seat, key_of(question.text), question.number] = question
+        elif isinstance(question, Leave):
+            self._open = {race: each for race, each in self._open.items() if race[0] != seat}
+
+    def told(self, answer: Answer | Told) -> None:
+        """This was answered."""
+        seat, said = (answer.seat, answer.answer) if isinstance(answer, Told) else (LOCAL, answer)
+        if isinstance(said, Won | Lost):
+            self._open.pop((seat, said.key, said.number), None)
+        elif isinstance(said, Replaced):
+            self._open = {
+                race: each
+                for race, each in self._open.items()
+                if race[0] != seat or each.epoch > said.epoch
+            }
+
+    def forgotten(self, ledger: Ledger) -> Enter | None:
+        """One that is decided, and whose watcher was not told."""
+        return next((each for each in self._open.values() if _is_decided(each, ledger)), None)
+
+
+def _is_decided(enter: Enter, ledger: Ledger) -> bool:
+    place = ledger.place(enter.text, enter.number, enter.since)
+    return not ledger.is_known(enter.generation, enter.since) or ledger.count(enter.text) >= place
+
+
 class _Owner:
     """Who serves the file to one process: what it knows dies with that, and the entries do not."""
 
@@ -177,18 +221,22 @@ class _Owner:
         self._play = play
         self._world = play.world
         self._name = name
-        self._core: Core | None = None
-        self._desk = Desk()
-        self._ledger = Ledger()
+        self._begin(None)
         self._busy_until = 0.0
+
+    def _begin(self, core: Core | None) -> None:
+        self._core = core
+        self._desk, self._ledger, self._watched = Desk(), Ledger(), _Watched()
+        self._questions: deque[Question | Asked] = deque()
 
     def __call__(self, message: object) -> None:
         """The core has a question."""
         core = self._world.core(self._name)
         if core is not self._core:
-            self._core, self._desk, self._ledger = core, Desk(), Ledger()
-        assert isinstance(message, Join | Enter | Claim | Leave | Asked)
-        self._later(functools.partial(self._serve, message))
+            self._begin(core)
+        assert isinstance(message, Question | Asked)
+        self._questions.append(message)
+        self._later(self._serve)
 
     def look_later(self) -> None:
         """The file has changed."""
@@ -208,9 +256,17 @@ class _Owner:
         when_awake = functools.partial(self._world.when_awake, self._name, act)
         self._world.at(self._busy_until, when_awake)
 
-    def _serve(self, request: Join | Enter | Claim | Leave | Asked) -> None:
+    def _serve(self) -> None:
+        """The question that has waited longest."""
         self._look()
-        entries, answers = self._desk.handle(request, self._ledger)
+        desk = self._desk.copy()
+        entries, answers = desk.handle(self._questions[0], self._ledger)
+        if self._world.lots.random() < FAILURE:
+            self._ledger = Ledger()
+            self._later(self._serve)
+            return
+        self._desk = desk
+        self._watched.asked(self._questions.popleft())
         self._play.write(self, entries)
         self._tell(answers)
 
@@ -220,8 +276,11 @@ class _Owner:
 
     def _tell(self, answers: Sequence[Answer | Told]) -> None:
         for answer in answers:
+            self._watched.told(answer)
             event = Received(LOCAL, answer)
             self._later(functools.partial(self._world.deliver, self._name, event))
+        if (enter := self._watched.forgotten(self._ledger)) is not None:
+            self._play.fail(f"{self._name} is never told that it has lost {enter}")
 
 
 class _Play:
@@ -353,6 +412,10 @@ class _Play:
             case _:
                 pass
         return pieces
+
+    def fail(self, what: str) -> None:
+        """What must hold does not. Raises `Broken`."""
+        raise self._broken(what)
 
     # The file.
 

@@ -8,7 +8,9 @@ The owner of a file has all the blocking in his hands, and nothing to decide:
     then hand out the answers, each as Received(LOCAL, answer)
 
 Several requests may be handled under one lock. `handle` adds to the index what is to be added to
-the file; an owner who then cannot write must not use that index again.
+the file, and forgets who has been answered; an owner who then cannot write must not use that index
+again, and goes on from a `copy` of the desk that he made before. Else whoever was about to hear
+that it has lost would never hear it.
 
 While `watches` is not 0 somebody wants to know as soon as the file changes. Nobody needs to lock it
 for that: to read it and to `look` is enough.
@@ -63,6 +65,13 @@ class Desk:
     def watches(self) -> int:
         """How many races are watched."""
         return sum(map(len, self._seats.values()))
+
+    def copy(self) -> Desk:
+        """A desk that knows the same, to be used in the place of this one if all goes well."""
+        desk = Desk()
+        desk._watches = {text: watches.copy() for text, watches in self._watches.items()}
+        desk._seats = {seat: races.copy() for seat, races in self._seats.items()}
+        return desk
 
     def handle(self, request: Question | Asked, ledger: Ledger) -> Served:
         """Serve one request. The ledger must be what is in the file, and the file locked."""
