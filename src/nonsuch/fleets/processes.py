@@ -17,7 +17,7 @@ from pathlib import Path
 from nonsuch.errors import LocalError
 from nonsuch.fleets.controlled import Controlled, Seat
 from nonsuch.fleets.recipes import RECIPES, Errands, Place
-from nonsuch.fleets.site import Site
+from nonsuch.fleets.site import Site, hash_rate
 from nonsuch.live.children import Children
 from nonsuch.web.fleet import Unsupported
 from nonsuch.web.observations import LINE, Observation, observed_fact, observed_line
@@ -73,6 +73,8 @@ class ProcessFleet(Controlled):
 
     async def start(self) -> None:
         """Start every node. Raises `LocalError`."""
+        # The first time on a machine this is measured; who wants to stop is heard meanwhile.
+        await asyncio.to_thread(hash_rate, double=self.recipe.doubles)
         for place in await self.recipe.places():
             name = place.seat.name
             self._places[name] = place

@@ -87,7 +87,8 @@ class Errands(NamedTuple):
 class Recipe(ABC):
     """A kind of network. `places` are taken in their order, but none before its `hub` is there.
 
-    `noun` is what people call those that there may be any number of.
+    `noun` is what people call those that there may be any number of, and `doubles` says whether
+    they search for double SHA-256.
     """
 
     network: Network
@@ -95,6 +96,7 @@ class Recipe(ABC):
     title: str
     noun: str
     hub = ""
+    doubles = False
 
     def __init__(self, site: Site, nodes: int, errands: Errands) -> None:
         self.site = site
@@ -401,6 +403,7 @@ class CoordinatorRecipe(Recipe):
     title = "a coordinator"
     noun = "agent"
     hub = "coordinator"
+    doubles = True
 
     async def places(self) -> list[Place]:
         """The coordinator is the first."""
