@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import queue
 import re
 import signal
@@ -64,6 +65,7 @@ class Command:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},
         )
         self.lines: list[str] = []
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
