@@ -112,7 +112,8 @@ def main() -> None:
     parser.add_argument("--watch", nargs=2, type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.watch:
-        asyncio.run(watch(*chosen.watch, MEASURED_SECONDS))
+        port, clients = chosen.watch
+        asyncio.run(watch(port, clients, MEASURED_SECONDS))
         return
     processors = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
