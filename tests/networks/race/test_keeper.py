@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from hashlib import sha256
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.race import facts, messages, races
+from nonsuch.networks.race.desk import Overfull
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.networks.race.link import KEEPER, WELCOME_SECONDS
@@ -364,6 +366,31 @@ def test_garbage_costs_the_connection() -> None:
     away.keeper.happens(Erred(1, RemoteProtocolError.cost, "no message"))
     assert away.keeper.closed[1] == "no message"
     assert away.keeper.told(facts.NodeLeft) == [facts.NodeLeft("Node1", "no message", 0)]
+
+
+def test_a_node_whose_questions_cannot_wait_is_sent_away_and_comes_back() -> None:
+    away = Away()
+    (first, *_) = three(away)
+    link = next(number for number, machine in away.numbers.items() if machine is first)
+    away.keeper.happens(Received(LOCAL, Overfull(link)))
+    away.settle()
+    (refused,) = first.told(facts.KeeperRefused)
+    assert refused == facts.KeeperRefused(
+        "the keeper's ledger cannot be used now: come again later", final=False
+    )
+    assert away.keeper.closed[link] == refused.reason
+    assert away.keeper.asked == deque()
+    away.keeper.happens(Received(LOCAL, Overfull(link)))
+    away.keeper.happens(Received(LOCAL, Overfull(LINKS - 1)))
+    assert _statistics(away).dropped == 1
+    away.cut(link)
+    first.waits(1)
+    away.connect(first)
+    assert first.is_fed(T) == ACCEPTED
+    away.settle()
+    first.finds()
+    away.settle()
+    assert away.track.winners() == [("Node1", T)]
 
 
 def test_a_stranger_that_says_nothing_is_dropped() -> None:

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nonsuch.networks.race.desk import Desk, key_of
+from nonsuch.networks.race import desk as desks
+from nonsuch.networks.race.desk import Desk, Waiting, key_of
 from nonsuch.networks.race.ledger import Entry, Ledger, LedgerDamaged, time_text
 from nonsuch.networks.race.messages import (
     NAME_MAX,
+    RACES_MAX,
+    TRANSACTION_BYTES_MAX,
     Answer,
     Asked,
     Claim,
@@ -22,6 +25,7 @@ from nonsuch.networks.race.messages import (
     Joined,
     Leave,
     Lost,
+    Question,
     Replaced,
     Told,
     Won,
@@ -334,3 +338,85 @@ def test_a_claim_costs_the_same_however_long_the_ledger_is() -> None:
     desk.handle(Claim(0, ledger.generation, 0, 2, entry("Node2", "new")), ledger)
     desk.handle(Claim(0, ledger.generation, 0, 1, entry("Node3", "new")), ledger)
     assert looked < 10
+
+
+# What waits for the file.
+
+
+def test_what_waits_is_served_in_its_order_and_again_until_it_is_on_disk() -> None:
+    waiting, desk = Waiting(), Desk()
+    asked: list[Question | Asked]
+    asked = [Join(0), Enter(0, "", 0, 1, T), claim("Node1"), Asked(7, claim("Node2")), Leave()]
+    assert all(waiting.add(each, desk) for each in asked)
+    assert waiting.first(2) == asked[:2]
+    assert waiting.first(3) == asked[:3], "the file could not be written"
+    waiting.served()
+    assert waiting.first(9) == asked[3:]
+    waiting.served()
+    assert not waiting
+
+
+def test_who_leaves_takes_along_all_but_its_claims() -> None:
+    waiting, desk = Waiting(), Desk()
+    for seat in (1, 2):
+        waiting.add(Asked(seat, Join(0)), desk)
+        waiting.add(Asked(seat, Enter(0, "", 0, 1, T)), desk)
+        waiting.add(Asked(seat, claim(f"Node{seat}")), desk)
+    waiting.add(Asked(1, Leave()), desk)
+    assert waiting.first(9) == [
+        Asked(1, claim("Node1")),
+        Asked(2, Join(0)),
+        Asked(2, Enter(0, "", 0, 1, T)),
+        Asked(2, claim("Node2")),
+    ]
+
+
+def test_the_desk_hears_who_leaves_where_it_may_know_who_that_is() -> None:
+    waiting, desk, ledger = Waiting(), Desk(), Ledger()
+    leave = Asked(1, Leave())
+    waiting.add(Asked(1, Enter(0, "", 0, 1, T)), desk)
+    (enter,) = waiting.first(1)
+    waiting.add(leave, desk)  # In the middle: it may be too late to take the question back.
+    desk.handle(enter, ledger)
+    waiting.served()
+    assert waiting.first(9) == [leave]
+    desk.handle(leave, ledger)
+    waiting.served()
+    assert desk.watches == 0
+    waiting.add(leave, desk)
+    assert not waiting
+
+
+def test_whoever_asks_and_leaves_and_comes_again_fills_no_memory() -> None:
+    waiting, desk, long = Waiting(), Desk(), "x" * TRANSACTION_BYTES_MAX
+    for seat in range(1, 200):
+        for number in range(1, RACES_MAX + 1):
+            assert waiting.add(Asked(seat, Enter(0, "", 0, number, long)), desk)
+        waiting.add(Asked(seat, Leave()), desk)
+    assert not waiting
+
+
+def test_so_much_of_a_keepers_nodes_waits_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desks, "QUESTIONS_BYTES_MAX", 10 * desks.QUESTION_BYTES)
+    waiting, desk = Waiting(), Desk()
+    taken = [waiting.add(Asked(seat, Join(0)), desk) for seat in range(1, 20)]
+    assert taken == [True] * 10 + [False] * 9
+    assert waiting.add(Join(0), desk), "a node's own questions are few"
+    waiting.add(Asked(1, Leave()), desk)
+    assert waiting.add(Asked(11, Join(0)), desk)
+    assert not waiting.add(Asked(12, Join(0)), desk)
+    waiting.first(9)
+    waiting.served()
+    assert not waiting.add(Asked(13, Enter(0, "", 0, 1, "x" * 9 * desks.QUESTION_BYTES)), desk)
+    assert waiting.add(Asked(13, Enter(0, "", 0, 1, "x" * 7 * desks.QUESTION_BYTES)), desk)
+
+
+def test_a_desk_that_was_copied_knows_what_it_knew() -> None:
+    desk, ledger = Desk(), Ledger()
+    desk.handle(Asked(1, Enter(0, "", 0, 1, T)), ledger)
+    kept = desk.copy()
+    (_, lost) = desk.handle(claim("Node2"), ledger).answers
+    assert isinstance(lost, Told)
+    assert not desk.knows(1)
+    assert kept.knows(1)
+    assert kept.look(ledger) == [lost]

@@ -12,6 +12,9 @@ the file, and forgets who has been answered; an owner who then cannot write must
 again, and goes on from a `copy` of the desk that he made before. Else whoever was about to hear
 that it has lost would never hear it.
 
+What waits for its turn is in `Waiting`, which is bounded where a keeper's nodes ask: while the file
+cannot be used they come and go as they like.
+
 While `watches` is not 0 somebody wants to know as soon as the file changes. Nobody needs to lock it
 for that: to read it and to `look` is enough.
 """
@@ -20,9 +23,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple
 
-from nonsuch.networks.race.ledger import Ledger
+import msgspec
+
+from nonsuch.networks.race.ledger import Entry, Ledger
 from nonsuch.networks.race.messages import (
     NAME_MAX,
     Answer,
@@ -31,6 +37,7 @@ from nonsuch.networks.race.messages import (
     Enter,
     Join,
     Joined,
+    Leave,
     Lost,
     Question,
     Replaced,
@@ -39,7 +46,13 @@ from nonsuch.networks.race.messages import (
 )
 from nonsuch.node import LOCAL
 
-__all__ = ["Desk", "Served", "key_of"]
+__all__ = ["QUESTIONS_BYTES_MAX", "Desk", "Overfull", "Served", "Waiting", "key_of"]
+
+QUESTIONS_BYTES_MAX = 2**26
+"""Of the texts that wait with a keeper's questions: a thousand of the longest."""
+
+QUESTION_BYTES = 2**10
+"""What a question counts beside its text, so that their number is bounded as well."""
 
 
 def key_of(text: str) -> bytes:
@@ -54,6 +67,88 @@ class Served(NamedTuple):
     answers: list[Answer | Told]
 
 
+class Overfull(msgspec.Struct, frozen=True):
+    """What the node in this seat asks cannot wait any more: the keeper is to send it away."""
+
+    seat: int
+
+
+class Waiting:
+    """Questions that wait for the file, in the order in which they came.
+
+    The `first` are handled at a desk, and `served` once what came of it is on disk; until then they
+    are the first again. Who leaves takes along what nobody else cares for; its claims stay.
+    """
+
+    def __init__(self) -> None:
+        self._questions: dict[int, Question | Asked] = {}
+        self._revocable: dict[int, dict[int, None]] = {}
+        self._serving: dict[int, Question | Asked] = {}
+        self._number = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def add(self, request: Question | Asked, desk: Desk) -> bool:
+        """One more; False where a keeper's node asks and there is no room.
+
+        `desk` is the one at which all was handled that was served.
+        """
+        if isinstance(request, Asked):
+            if isinstance(request.question, Leave):
+                return self._leave(request, desk)
+            if self._bytes + _size(request) > QUESTIONS_BYTES_MAX:
+                return False
+        self._keep(request)
+        return True
+
+    def first(self, count: int) -> list[Question | Asked]:
+        """So many of those that have waited longest."""
+        self._serving = dict(islice(self._questions.items(), count))
+        return list(self._serving.values())
+
+    def served(self) -> None:
+        """The `first` wait no longer."""
+        for number in self._serving:
+            self._drop(number)
+        self._serving = {}
+
+    def _keep(self, request: Question | Asked) -> None:
+        self._number += 1
+        self._questions[self._number] = request
+        if isinstance(request, Asked):
+            self._bytes += _size(request)
+            if isinstance(request.question, Enter | Join):
+                self._revocable.setdefault(request.seat, {})[self._number] = None
+
+    def _drop(self, number: int) -> None:
+        request = self._questions.pop(number, None)
+        if isinstance(request, Asked):
+            self._bytes -= _size(request)
+            revocable = self._revocable.get(request.seat, {})
+            revocable.pop(number, None)
+            if not revocable:
+                self._revocable.pop(request.seat, None)
+
+    def _leave(self, leave: Asked, desk: Desk) -> bool:
+        """The desk hears of it where it may know this seat, and so once for each that it knows."""
+        for number in list(self._revocable.get(leave.seat, ())):
+            self._drop(number)
+        serving = (each.seat for each in self._serving.values() if isinstance(each, Asked))
+        if desk.knows(leave.seat) or leave.seat in serving:
+            self._keep(leave)
+        return True
+
+
+def _size(request: Asked) -> int:
+    match request.question:
+        case Enter(text=text) | Claim(entry=Entry(transaction_data=text)):
+            return QUESTION_BYTES + len(text.encode(errors="surrogatepass"))
+        case _:
+            return QUESTION_BYTES
+
+
 class Desk:
     """Who waits for what. Requests are a node's own questions, or those `Asked` of a keeper."""
 
@@ -65,6 +160,10 @@ class Desk:
     def watches(self) -> int:
         """How many races are watched."""
         return sum(map(len, self._seats.values()))
+
+    def knows(self, seat: int) -> bool:
+        """Whether somebody in this seat watches a race."""
+        return seat in self._seats
 
     def copy(self) -> Desk:
         """A desk that knows the same, to be used in the place of this one if all goes well."""

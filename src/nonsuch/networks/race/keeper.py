@@ -10,7 +10,8 @@ not looked at.
 
 What one node has at the file at once is bounded: so many races that are not decided, each entered
 once and claimed once, and one `Join`. So nobody can make the others wait for long, and a node that
-is fast is not one that asks too much.
+is fast is not one that asks too much. While the file cannot be used, what all of them ask is
+bounded too: who asks more is sent away (`Overfull`), not for good, and comes back after a while.
 
 A node that goes is forgotten, with all that it has entered; its claims are decided all the same,
 and it hears of them when it sends them again.
@@ -26,7 +27,7 @@ from datetime import datetime
 from nonsuch.chain.budget import Budget
 from nonsuch.errors import RemoteError, RemoteProtocolError
 from nonsuch.networks.race import facts, messages
-from nonsuch.networks.race.desk import key_of
+from nonsuch.networks.race.desk import Overfull, key_of
 from nonsuch.networks.race.ledger import TIME_FORMAT, Entry
 from nonsuch.networks.race.settings import KeeperSettings
 from nonsuch.networks.race.statistics import KeeperStatistics
@@ -266,6 +267,9 @@ class Keeper:
     # What the file says.
 
     def _from_file(self, message: object) -> None:
+        if isinstance(message, Overfull) and message.seat in self._sessions:
+            reason = "the keeper's ledger cannot be used now: come again later"
+            self._drop(self._sessions[message.seat], reason)
         if not isinstance(message, messages.Told):
             return
         session = self._sessions.get(message.seat)
