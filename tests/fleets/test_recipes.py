@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Awaitable, Collection
+from collections.abc import AsyncIterator, Awaitable, Collection
 from pathlib import Path
 
 import msgspec
@@ -51,8 +51,21 @@ def recipe(network: Network, site: Site, nodes: int = 3) -> Recipe:
     return RECIPES[network](site, nodes, Errands(nobody.running, nobody.spawn, nobody.observe))
 
 
-def site_in(folder: Path, *, control: bool = False) -> Site:
-    return Site(folder, 20_000, threads=1, control=control, lots=random.Random(1))
+SITES: list[Site] = []
+
+
+def site_in(folder: Path, port: int = 20_000, *, control: bool = False) -> Site:
+    """A site that is closed when the test is over."""
+    site = Site(folder, port, threads=1, control=control, lots=random.Random(1))
+    SITES.append(site)
+    return site
+
+
+@pytest.fixture(autouse=True)
+async def _closing() -> AsyncIterator[None]:
+    yield
+    while SITES:
+        await SITES.pop().close()
 
 
 @pytest.mark.parametrize("control", [False, True])
@@ -61,18 +74,15 @@ async def test_the_command_line_accepts_what_a_recipe_says(
     network: Network, control: bool, tmp_path: Path
 ) -> None:
     site = site_in(tmp_path, control=control)
-    try:
-        made = recipe(network, site)
-        places = await made.places()
-        places.append(await made.another() if control or network != "gossip" else places[0])
-        for place in places:
-            assert parse(place.child.arguments)["json"] is True, place
-            assert place.child.name == place.seat.name
-        names = [place.seat.name for place in places]
-        assert made.hub in ("", names[0])
-        assert len([place for place in places if place.seat.role == made.role]) >= 4
-    finally:
-        await site.close()
+    made = recipe(network, site)
+    places = await made.places()
+    places.append(await made.another() if control or network != "gossip" else places[0])
+    for place in places:
+        assert parse(place.child.arguments)["json"] is True, place
+        assert place.child.name == place.seat.name
+    names = [place.seat.name for place in places]
+    assert made.hub in ("", names[0])
+    assert len([place for place in places if place.seat.role == made.role]) >= 4
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -91,15 +101,12 @@ async def test_miners_of_a_controlled_pool_find_it_behind_links_of_their_own(
     tmp_path: Path,
 ) -> None:
     site = site_in(tmp_path, control=True)
-    try:
-        pool, *miners = await recipe("pool", site).places()
-        ways = {str(parse(miner.child.arguments)["pool"]) for miner in miners}
-        assert len(ways) == 3
-        assert pool.seat.address not in ways
-        assert {site.names[way] for way in ways} == {"pool"}
-        assert site.part({"miner-1"})
-    finally:
-        await site.close()
+    pool, *miners = await recipe("pool", site).places()
+    ways = {str(parse(miner.child.arguments)["pool"]) for miner in miners}
+    assert len(ways) == 3
+    assert pool.seat.address not in ways
+    assert {site.names[way] for way in ways} == {"pool"}
+    assert site.part({"miner-1"})
 
 
 async def test_without_control_nodes_are_neighbours_and_nothing_can_be_cut(
@@ -122,21 +129,18 @@ async def test_a_liar_is_told_all_that_the_honest_one_knows(tmp_path: Path) -> N
 
 async def test_a_gossip_network_has_so_many_spare_seats(tmp_path: Path) -> None:
     site = site_in(tmp_path, control=True)
-    try:
-        made = recipe("gossip", site)
-        await made.places()
-        for _ in range(SPARE_SEATS):
-            assert isinstance(await made.another(), Place)
-        with pytest.raises(Unsupported, match="all 7 seats are taken"):
-            await made.another()
-    finally:
-        await site.close()
+    made = recipe("gossip", site)
+    await made.places()
+    for _ in range(SPARE_SEATS):
+        assert isinstance(await made.another(), Place)
+    with pytest.raises(Unsupported, match="all 7 seats are taken"):
+        await made.another()
 
 
 async def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        site = Site(tmp_path, number, threads=1, control=False, lots=random.Random(1))
+        site = site_in(tmp_path, number)
         assert site.port("pool") > number
         assert number in site.moved
 
@@ -156,3 +160,12 @@ def test_neighbours_are_mutual_connected_and_few(count: int) -> None:
         assert all(len(each) == count - 1 for each in links)
     else:
         assert sum(map(len, links)) / count < 2 * NEIGHBOURS
+
+
+async def test_two_networks_that_begin_together_have_no_port_in_common(tmp_path: Path) -> None:
+    sites = [site_in(tmp_path), site_in(tmp_path)]
+    ports = [site.port(name) for name in ("pool", "keeper") for site in sites]
+    assert len(set(ports)) == 4
+    for site in sites:
+        await site.close()
+    assert site_in(tmp_path).port("pool") == min(ports)

@@ -25,7 +25,7 @@ from nonsuch.web.observations import Observation
 from nonsuch.web.rows import Job, Node, Shard, Told
 from tests.processes.conftest import free_port
 
-HAPPENS_SECONDS = 90.0
+HAPPENS_SECONDS = 120.0
 """How long a test waits for what takes some seconds, on a busy machine."""
 
 STOP_SECONDS = 10.0

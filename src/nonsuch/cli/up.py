@@ -180,7 +180,14 @@ class _Wish(NamedTuple):
             )
         lots = random.Random(secrets.randbits(64))
         port = PORTS[self.network]
-        site = Site(folder, port, threads=self.threads, control=self.control, lots=lots)
+        site = Site(
+            folder,
+            port,
+            threads=self.threads,
+            control=self.control,
+            lots=lots,
+            datagrams=self.network == "gossip",
+        )
         return ProcessFleet(
             self.network, nodes, site, recordings=self.recordings, traffic=self.traffic, hear=hear
         )

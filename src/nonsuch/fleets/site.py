@@ -40,12 +40,22 @@ def hash_rate(*, double: bool) -> float:
 class Site:
     """`port` is where to look for free ports; `threads` are those of each node.
 
+    `datagrams` says that nodes speak these and not TCP. The site holds what they leave of a port:
+    so two networks that begin at the same time have none in common.
+
     `moved` are the ports that were wanted and taken. `names` tells whose an address is, as nodes
     know each other.
     """
 
     def __init__(
-        self, folder: Path, port: int, *, threads: int, control: bool, lots: random.Random
+        self,
+        folder: Path,
+        port: int,
+        *,
+        threads: int,
+        control: bool,
+        lots: random.Random,
+        datagrams: bool = False,
     ) -> None:
         self.folder = folder
         self.threads = threads
@@ -54,6 +64,8 @@ class Site:
         self.names: dict[str, str] = {}
         self.moved: list[int] = []
         self._port = port
+        self._kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+        self._held: list[socket.socket] = []
         self._links: set[frozenset[str]] = set()
 
     @property
@@ -68,11 +80,14 @@ class Site:
     def port(self, name: str) -> int:
         """The next port that nobody has, for this node. Raises `LocalError` where there is none."""
         for port in range(self._port, min(self._port + PORTS_TRIED_MAX, PORT_MAX + 1)):
-            if _is_free(port):
-                self._port = port + 1
-                self.names[f"{HOST}:{port}"] = name
-                return port
-            self.moved.append(port)
+            try:
+                self._held.append(_reserved(port, self._kind))
+            except OSError:
+                self.moved.append(port)
+                continue
+            self._port = port + 1
+            self.names[f"{HOST}:{port}"] = name
+            return port
         raise LocalError(f"{PORTS_TRIED_MAX} ports from {self._port} on are taken")
 
     async def way(self, one: str, another: str, port: int) -> int:
@@ -111,19 +126,24 @@ class Site:
         return total, total / max(1, nodes)
 
     async def close(self) -> None:
-        """End every link."""
+        """End every link, and let go of every port."""
+        for held in self._held:
+            held.close()
         if self.relays is not None:
             await self.relays.close()
 
 
-def _is_free(port: int) -> bool:
-    """For connections as for datagrams."""
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+def _reserved(port: int, kind: socket.SocketKind) -> socket.socket:
+    """Hold a port by what its node does not use of it. Raises `OSError` where it is taken."""
+    other = socket.SOCK_STREAM if kind == socket.SOCK_DGRAM else socket.SOCK_DGRAM
+    held = socket.socket(type=other)
+    try:
+        held.bind((HOST, port))
         with socket.socket(type=kind) as probe:
             if kind == socket.SOCK_STREAM:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                return False
-    return True
+            probe.bind((HOST, port))
+    except OSError:
+        held.close()
+        raise
+    return held
