@@ -216,6 +216,8 @@ def _folder(wish: _Wish, say: Say, *, sim: bool) -> Iterator[Path]:
     elif wish.data is not None:
         try:
             wish.data.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=wish.data):
+                pass  # Whoever cannot write there is told so before anything is started.
         except OSError as error:
             raise LocalError(f"cannot use {wish.data}: {error.strerror}") from None
         say(f"data       {wish.data.absolute()}, which is kept")

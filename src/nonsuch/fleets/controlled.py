@@ -315,13 +315,19 @@ class Controlled(Bystander, ABC):
             about.title,
             self._clock(),
             virtual=about.virtual,
-            failed=lambda text: self.tell(fleet.Asked(f"{text}.")),
+            failed=self._recording_failed,
         )
         for fact in self._present():
             recorder.add(observed_fact(fact, "", self._clock()))
         self._recorder = self.feed.hears = recorder
         self.recordings.append(recorder.path)
         self._describe(recording=True)
+
+    def _recording_failed(self, text: str) -> None:
+        """It cannot go on: so nobody should believe that it does."""
+        self._recorder = self.feed.hears = None
+        self.tell(fleet.Asked(f"{text[:1].upper()}{text[1:]}. What was written of it can be read."))
+        self._describe(recording=False)
 
     def _present(self) -> Iterator[object]:
         """Facts that say who is there, and how."""

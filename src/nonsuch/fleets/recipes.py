@@ -182,6 +182,8 @@ class PoolRecipe(Recipe):
 
     async def submit(self, message: str, upto: int) -> str:
         """See `Fleet`."""
+        if "pool" not in self.errands.running():
+            raise LocalError("the pool does not run: restart it, and submit the job then")
         job = clients.job_for(message, upto)
         observe = self.errands.observe
         wait = clients.wait_for_answer(job, HOST, self._port, lambda fact: observe("client", fact))

@@ -16,7 +16,7 @@ from nonsuch.errors import LocalError
 from nonsuch.fleets.controlled import Controlled, Seat
 from nonsuch.fleets.worlds import RATE_MAX, SETTINGS, Setting, slowly
 from nonsuch.sim.world import Ranks, Told, World
-from nonsuch.web.fleet import Unsupported
+from nonsuch.web.fleet import ProcessReady, Unsupported
 from nonsuch.web.observations import Observation, observed_fact
 from nonsuch.web.rows import About, Network, Role
 
@@ -174,6 +174,8 @@ class SimulatedFleet(Controlled):
         else:
             self._known.add(name)
             self.setting.add(seat)
+        if lies:
+            self.tell(ProcessReady(name))  # Liars tell nothing of themselves.
 
     async def _do_kill(self, name: str) -> None:
         self.world.crash(name)

@@ -60,8 +60,11 @@ class Relays:
         """
         link = self._link(one, another)
 
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._relay(link, port, reader, writer)
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A task of our own: asyncio complains of those that it made itself and we cancel.
+            task = asyncio.ensure_future(self._relay(link, port, reader, writer))
+            link.connections.add(task)
+            task.add_done_callback(link.connections.discard)
 
         try:
             server = await asyncio.start_server(accepted, HOST, 0, limit=READ_BYTES)
@@ -136,12 +139,9 @@ class Relays:
         writer: asyncio.StreamWriter,
     ) -> None:
         """One connection, from its beginning to its end."""
-        task = asyncio.current_task()
-        assert task is not None
-        if len(link.connections) >= CONNECTIONS_MAX:
+        if len(link.connections) > CONNECTIONS_MAX:
             writer.transport.abort()
             return
-        link.connections.add(task)
         try:
             await link.mended.wait()
             far_reader, far_writer = await asyncio.open_connection(HOST, port, limit=READ_BYTES)
@@ -155,7 +155,6 @@ class Relays:
             pass  # Whoever is gone: the other one is told by the end of its connection.
         finally:
             writer.transport.abort()
-            link.connections.discard(task)
 
 
 async def _pass_on(link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "FalseEvidence",
     "check_shares",
     "expected_shares",
+    "limit_of_bits",
     "share_limit",
 ]
 
@@ -71,6 +72,14 @@ def share_limit(count: int) -> Target:
     if count <= SHARES_EXPECTED:
         return Target(TARGET_MAX)
     return Target.from_bits(Target(SHARES_EXPECTED * 2**DIGEST_BITS // count).bits)
+
+
+def limit_of_bits(bits: int) -> Target:
+    """The share limit that these bits carry: those of the highest target stand for all nonces.
+
+    The compact form itself would leave out one nonce in 65,536, whose hash begins with ffff.
+    """
+    return Target(TARGET_MAX) if bits == Target(TARGET_MAX).bits else Target.from_bits(bits)
 
 
 def expected_shares(count: int, limit: Target) -> float:

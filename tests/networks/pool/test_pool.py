@@ -64,7 +64,7 @@ from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.work.goals import Shares
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
-from nonsuch.work.shares import SHARES_EXPECTED, share_limit
+from nonsuch.work.shares import SHARES_EXPECTED, limit_of_bits, share_limit
 from nonsuch.work.target import Target
 
 PUZZLE = plain(b"a pool by hand ")
@@ -110,7 +110,7 @@ def scanned(puzzle: Puzzle, lease: Lease) -> Result:
     target = None if lease.target is None else target_of(lease.target)
     found = [] if target is None else hits(puzzle, target, lease.start, stop - 1)[:1]
     stop = found[0] + 1 if found else stop
-    limit = Target.from_bits(lease.share_bits)
+    limit = limit_of_bits(lease.share_bits)
     shares = {*hits(puzzle, limit, lease.start, stop - 1), *found}
     return Result(lease.lease, stop, tuple(sorted(shares)))
 
@@ -739,7 +739,7 @@ def test_a_result_of_a_part_without_a_proof_is_a_lie() -> None:
     table = Table()
     client, liar = table.client(), table.miner()
     client.says(submit(1000))
-    limit = Target.from_bits(liar.lease.share_bits)
+    limit = limit_of_bits(liar.lease.share_bits)
     liar.says(Result(liar.lease.lease, 400, tuple(hits(PUZZLE, limit, 0, 399))))
     assert cheats(table) == ["miner-2"]
     table.finish(table.miner())

@@ -239,7 +239,8 @@ class Welcome(_Message, frozen=True, tag="welcome"):
 class Lease(_Message, frozen=True, tag="lease"):
     """Search `count` nonces from `start` and list those whose rank the share limit admits.
 
-    `share_bits` is that limit in Bitcoin's compact form; 0 asks for the lowest nonce alone.
+    `share_bits` is that limit in Bitcoin's compact form, see `limit_of_bits`; 0 asks for the lowest
+    nonce alone.
     `target` ends the search at the first nonce that it admits. `puzzle` is None where the miner has
     it already.
     """

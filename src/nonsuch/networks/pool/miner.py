@@ -36,8 +36,7 @@ from nonsuch.node import (
 )
 from nonsuch.work.goals import Goal, Lowest, Shares
 from nonsuch.work.puzzle import Puzzle
-from nonsuch.work.shares import SHARES_MAX, expected_shares
-from nonsuch.work.target import Target
+from nonsuch.work.shares import SHARES_MAX, expected_shares, limit_of_bits
 
 __all__ = ["Miner"]
 
@@ -239,7 +238,7 @@ def _goal(lease: messages.Lease) -> Goal:
     """What to ask of the search. Raises `RemoteProtocolError` for more than a result can carry."""
     if not lease.share_bits:
         return Lowest()
-    limit = Target.from_bits(lease.share_bits)
+    limit = limit_of_bits(lease.share_bits)
     if lease.count > SHARES_MAX and expected_shares(lease.count, limit) > SHARES_ASKED_MAX:
         raise RemoteProtocolError("a lease that wants more shares than a result can carry")
     return Shares(limit, None if lease.target is None else messages.target_of(lease.target))

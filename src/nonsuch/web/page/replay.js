@@ -63,7 +63,9 @@ export function replay({ store, act, ask }, root) {
       root.hidden = !about.replay;
       say(play, about.paused ? "Play" : "Pause");
       put(slider, { max: Math.max(0, about.end - about.begin) || 0 });
-      if (SPEEDS.includes(about.speed)) speed.value = String(about.speed);
+      if (![...speed.options].some((each) => Number(each.value) === about.speed))
+        speed.append(html("option", { value: about.speed }, `×${about.speed}`));
+      speed.value = String(about.speed);
     }
     if (!about.replay || performance.now() - held < 1000) return;
     const position = clamp(store.now() - about.begin, 0, about.end - about.begin);
