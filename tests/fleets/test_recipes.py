@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from nonsuch.cli.commands import app
+from nonsuch.errors import LocalError
 from nonsuch.fleets.liar import Order
 from nonsuch.fleets.recipes import RECIPES, SPARE_SEATS, Errands, Place, Recipe
 from nonsuch.fleets.site import Site
@@ -169,3 +170,17 @@ async def test_two_networks_that_begin_together_have_no_port_in_common(tmp_path:
     for site in sites:
         await site.close()
     assert site_in(tmp_path).port("pool") == min(ports)
+
+
+async def test_a_folder_s_chains_keep_their_target(tmp_path: Path) -> None:
+    def site() -> Site:
+        return Site(tmp_path, 5000, threads=1, control=False, lots=random.Random(1))
+
+    first = site().target("gossip", 1_000_000)
+    assert first.work == pytest.approx(1_000_000, rel=0.01)
+    assert site().target("gossip", 5) == first
+    with pytest.raises(LocalError, match="holds a gossip network"):
+        site().target("peer", 5)
+    (tmp_path / "network.json").write_text("{}")
+    with pytest.raises(LocalError, match="damaged"):
+        site().target("gossip", 5)

@@ -24,7 +24,6 @@ from nonsuch.live.children import Child
 from nonsuch.networks.race.messages import ACCEPTED
 from nonsuch.web.fleet import Unsupported
 from nonsuch.web.rows import Network, Role
-from nonsuch.work.target import Target
 
 __all__ = ["RECIPES", "Errands", "Place", "Recipe"]
 
@@ -217,7 +216,7 @@ class GossipRecipe(Recipe):
     async def places(self) -> list[Place]:
         """Who makes the first block is the first."""
         total, self._rate = self.site.hash_rates(self.nodes)
-        self._target = Target.from_work(max(1, int(total * BLOCK_SECONDS)))
+        self._target = self.site.target(self.network, int(total * BLOCK_SECONDS))
         spare = SPARE_SEATS if self.site.control else 0
         lots = self.site.lots
         links = neighbours(self.nodes, lots)
@@ -276,7 +275,7 @@ class PeerRecipe(Recipe):
     async def places(self) -> list[Place]:
         """Nobody is special."""
         total, self._rate = self.site.hash_rates(self.nodes)
-        self._target = Target.from_work(max(1, int(total * PEER_BLOCK_SECONDS)))
+        self._target = self.site.target(self.network, int(total * PEER_BLOCK_SECONDS))
         self._ports: dict[str, int] = {}
         self._links = neighbours(self.nodes, self.site.lots)
         return [await self._next() for _ in range(self.nodes)]
@@ -411,7 +410,7 @@ class CoordinatorRecipe(Recipe):
         """The coordinator is the first."""
         self._port = self.site.port("coordinator")
         total, self._rate = self.site.hash_rates(self.nodes, double=True)
-        target = Target.from_work(max(1, int(total * ROUND_SECONDS)))
+        target = self.site.target(self.network, int(total * ROUND_SECONDS))
         where = ("coordinator", "--host", HOST, "--port", str(self._port))
         journal = ("--journal", str(self.site.file("coordinator.journal")))
         settings = ("--target", str(target.value), *journal)

@@ -11,10 +11,13 @@ import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import msgspec
+
 from nonsuch.errors import KernelUnavailable, LocalError
 from nonsuch.live.relays import Relays
 from nonsuch.search.backends import calibration
 from nonsuch.search.searcher import default_threads
+from nonsuch.work.target import Target
 
 __all__ = ["HOST", "Site", "hash_rate"]
 
@@ -35,6 +38,17 @@ def hash_rate(*, double: bool) -> float:
     except KernelUnavailable:
         return HASHLIB_RATE
     return measured.rates[measured.best]
+
+
+KEPT = "network.json"
+"""What a folder's chains were made with: the next network in it has the same target."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """`target` is a decimal number: JSON has none so long."""
+
+    network: str
+    target: str
 
 
 class Site:
@@ -76,6 +90,26 @@ class Site:
     def file(self, name: str) -> Path:
         """A file of the network's."""
         return self.folder / name
+
+    def target(self, network: str, work: int) -> Target:
+        """What blocks must meet: as this folder's chains have it, else of so much work.
+
+        Raises `LocalError` where the folder is another network's.
+        """
+        path = self.file(KEPT)
+        try:
+            if not path.exists():
+                kept = _Kept(network, str(Target.from_work(max(1, work)).value))
+                path.write_bytes(msgspec.json.encode(kept))
+            kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+            target = Target(int(kept.target))
+        except OSError as error:
+            raise LocalError(f"cannot use {path}: {error.strerror}") from None
+        except ValueError as error:  # msgspec's errors and ours are some
+            raise LocalError(f"{path} is damaged: {error}; give another --data folder") from None
+        if kept.network != network:
+            raise LocalError(f"{self.folder} holds a {kept.network} network: give another folder")
+        return target
 
     def port(self, name: str) -> int:
         """The next port that nobody has, for this node. Raises `LocalError` where there is none."""
