@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -212,6 +213,19 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody has, where the system gives none away."""
+    lots = random.Random(os.getpid())
+    while True:
+        first = lots.randrange(15_000, 30_000)
+        with contextlib.ExitStack() as stack:
+            probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+            with contextlib.suppress(OSError):
+                for number, probe in enumerate(probes):
+                    probe.bind(("127.0.0.1", first + number))
+                return first
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import TypedDict
 
 import pytest
 
-from tests.processes.conftest import EVENT_SECONDS, Network, Process, free_port
+from tests.processes.conftest import EVENT_SECONDS, Network, Process, free_port, free_ports
 
 RECEIVED = b"Transaction received. Processing POW..."
 NAMES = ("Node1", "Node2", "Node3")
@@ -308,7 +308,7 @@ def test_a_keeper_that_is_killed_and_comes_back_loses_no_claim(network: Network)
 
 
 def test_race_starts_three_nodes_and_leaves_none(network: Network) -> None:
-    first = free_port()
+    first = free_ports(len(NAMES))
     ledger = network.folder / "ledger.json"
     command = ("race", "--port", str(first), "--ledger", str(ledger), "--json")
     state = str(network.folder)
