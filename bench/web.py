@@ -2,9 +2,10 @@
 
     python3 dev.py bench web
 
-A coordinator and its agents are recorded for some seconds: nothing else tells so many facts. The
-recording is then played to nobody, and to two hundred clients over real sockets, and what the
-server takes of a processor is compared. Clients are a process of their own, and not counted: people
+A simulated network of a hundred miners is recorded, which tells more than real ones do. The
+recording is then played to nobody, and to two hundred clients over real sockets, as fast as it was
+made, so that there is always something to send; what the server takes of a processor is compared.
+Clients are a process of their own, and not counted: people
 watch from other machines. What one processor loses, a pool's miners on the same machine lose.
 """
 
@@ -23,9 +24,10 @@ import time
 from pathlib import Path
 
 CLIENTS = 200
-RECORDED_SECONDS = 45.0
+RECORDED_SECONDS = 40.0
 MEASURED_SECONDS = 8.0
 ROUNDS = 3
+SPEED = "30"
 LINE = "  {:58}{:>16}   {}"
 
 
@@ -46,8 +48,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def record(folder: Path) -> Path:
-    path = folder / "coordinator.recording"
-    command = ("up", "--network", "coordinator", "--headless", "--json", "--record", str(path))
+    path = folder / "gossip.recording"
+    network = ("--sim", "--network", "gossip", "--nodes", "100", "--speed", SPEED)
+    command = ("up", *network, "--headless", "--json", "--record", str(path))
     process = nonsuch(*command, log=folder / "up.log")
     time.sleep(RECORDED_SECONDS)
     stop(process)
@@ -92,7 +95,7 @@ async def watch(port: int, clients: int, seconds: float) -> None:
 def measure(recording: Path, folder: Path, clients: int) -> tuple[float, float]:
     """The server's share of a processor, and messages a second and client."""
     log = folder / "replay.log"
-    process = nonsuch("replay", str(recording), "--port", "8400", log=log)
+    process = nonsuch("replay", str(recording), "--port", "8400", "--speed", SPEED, log=log)
     try:
         port = port_of(log)
         command = [sys.executable, __file__, "--watch", str(port), str(clients)]
