@@ -11,7 +11,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-__all__ = ["mutate", "run"]
+__all__ = ["MESSAGE_PACK_EDGES", "mutate", "mutated_streams", "run"]
+
+MESSAGE_PACK_EDGES = (
+    *(0x00, 0x7F, 0x80, 0x90, 0xC0, 0xC1, 0xC4),
+    *(0xC6, 0xCB, 0xCF, 0xD3, 0xD9, 0xDD, 0xFF),
+)
+"""Bytes at which MessagePack changes its mind."""
+
+MESSAGES_MAX = 4
+MUTATIONS_MAX = 4
 
 
 def mutate(
@@ -43,6 +52,19 @@ def mutate(
             stream[at : at + 1] = bytes((byte + step) % 256 for byte in stream[at : at + 1])
         case _:
             stream[at:at] = random.choice(pieces)
+
+
+def mutated_streams(
+    seed: int, message: Callable[[Random], bytes], pieces: Sequence[bytes], bytes_max: int
+) -> Iterator[bytes]:
+    """Some encoded messages with a few mutations each, without end; the same for the same seed."""
+    random = Random(seed)
+    while True:
+        count = random.randint(1, MESSAGES_MAX)
+        stream = bytearray(b"".join(message(random) for _ in range(count)))
+        for _ in range(random.randrange(MUTATIONS_MAX + 1)):
+            mutate(stream, random, MESSAGE_PACK_EDGES, pieces)
+        yield bytes(stream[:bytes_max])
 
 
 def run(

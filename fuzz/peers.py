@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from fuzz.mutation import mutate, run
+from fuzz.mutation import mutated_streams, run
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.peer.block import BLOCK_TRANSACTIONS, HEADER_BYTES, BlockForm, Transaction
 from nonsuch.networks.peer.messages import (
@@ -44,9 +44,6 @@ from nonsuch.networks.peer.messages import (
 from nonsuch.networks.peer.wire import PeerWire
 
 INPUT_BYTES_MAX = 4096
-
-EDGES = (0x00, 0x7F, 0x80, 0x90, 0xC0, 0xC1, 0xC4, 0xC6, 0xCB, 0xCF, 0xD3, 0xD9, 0xDD, 0xFF)
-"""Bytes at which MessagePack changes its mind."""
 
 PIECES = (b"\x91" * 3000, b"\xdd\xff\xff\xff\xff", b"\x81\xa1a")
 """A deep nest, an array of more than there is, and a map."""
@@ -119,16 +116,12 @@ MAKERS: list[Callable[[Random], Message]] = [
 
 def inputs(seed: int) -> Iterator[bytes]:
     """Valid streams with a few mutations each, without end; the same for the same seed."""
-    random = Random(seed)
     wire = PeerWire(dialled=True)
-    while True:
-        count = random.randint(1, 4)
-        stream = bytearray(
-            b"".join(wire.encode(random.choice(MAKERS)(random)) for _ in range(count))
-        )
-        for _ in range(random.randrange(5)):
-            mutate(stream, random, EDGES, PIECES)
-        yield bytes(stream[:INPUT_BYTES_MAX])
+
+    def message(random: Random) -> bytes:
+        return wire.encode(random.choice(MAKERS)(random))
+
+    return mutated_streams(seed, message, PIECES, INPUT_BYTES_MAX)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from fuzz.mutation import mutate, run
+from fuzz.mutation import mutated_streams, run
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.networks.race.messages import (
@@ -39,9 +39,6 @@ from nonsuch.networks.race.messages import (
 from nonsuch.networks.race.wire import REPLY_BYTES_MAX, ClientWire, KeeperWire, TextWire
 
 INPUT_BYTES_MAX = 4096
-
-EDGES = (0x00, 0x7F, 0x80, 0x90, 0xC0, 0xC1, 0xC4, 0xC6, 0xCB, 0xCF, 0xD3, 0xD9, 0xDD, 0xFF)
-"""Bytes at which MessagePack changes its mind."""
 
 PIECES = (b"\x91" * 3000, b"\xdd\xff\xff\xff\xff", b"\x81\xa1a", b"\xed\xa0\x80")
 """A deep nest, an array of more than there is, a map, and what is no UTF-8."""
@@ -132,16 +129,12 @@ MAKERS: list[Callable[[Random], Message]] = [
 
 def inputs(seed: int) -> Iterator[bytes]:
     """Valid streams with a few mutations each, without end; the same for the same seed."""
-    random = Random(seed)
     wire = KeeperWire(dialled=True)
-    while True:
-        count = random.randint(1, 4)
-        stream = bytearray(
-            b"".join(wire.encode(random.choice(MAKERS)(random)) for _ in range(count))
-        )
-        for _ in range(random.randrange(5)):
-            mutate(stream, random, EDGES, PIECES)
-        yield bytes(stream[:INPUT_BYTES_MAX])
+
+    def message(random: Random) -> bytes:
+        return wire.encode(random.choice(MAKERS)(random))
+
+    return mutated_streams(seed, message, PIECES, INPUT_BYTES_MAX)
 
 
 if __name__ == "__main__":

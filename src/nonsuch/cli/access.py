@@ -18,6 +18,7 @@ __all__ = [
     "Access",
     "Place",
     "check_exposure",
+    "check_strangers",
     "parse_address",
     "read_token",
     "server_tls",
@@ -63,6 +64,12 @@ def check_exposure(host: str, token: str, *, insecure: bool) -> None:
             f"on {host} anybody could come in: give a token (--token-file, or NONSUCH_TOKEN in the"
             " environment), or say --insecure"
         )
+
+
+def check_strangers(host: str, who: str, *, insecure: bool) -> None:
+    """Raise `LocalError` where other machines could come in, and `who` can show no token."""
+    if not (insecure or is_loopback(host)):
+        raise LocalError(f"on {host} anybody could come in, and {who} know no tokens: --insecure")
 
 
 def read_token(file: Path | None) -> str:

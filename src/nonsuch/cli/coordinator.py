@@ -13,9 +13,8 @@ import msgspec
 import typer
 from rich.table import Table
 
-from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, parse_address
+from nonsuch.cli.access import PORT_MAX, Place, check_strangers, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
@@ -35,7 +34,7 @@ from nonsuch.live.children import Child, Children
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener, is_loopback
+from nonsuch.live.tcp import Address, Listener
 from nonsuch.networks.coordinator import facts
 from nonsuch.networks.coordinator.agent import Agent
 from nonsuch.networks.coordinator.coordinator import Coordinator
@@ -150,8 +149,7 @@ def coordinator(
 
     The first good answer wins. The chain survives any kind of end. Ctrl-C stops it.
     """
-    if not is_loopback(host) and not insecure:
-        raise LocalError(f"on {host} anybody could come in, and agents know no tokens: --insecure")
+    check_strangers(host, "agents", insecure=insecure)
     settings = CoordinatorSettings(
         target=chosen_target(target=target) or STOCK_TARGET,
         block_seconds=block_seconds,

@@ -16,7 +16,7 @@ import typer
 
 from nonsuch import LocalError
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, parse_address
+from nonsuch.cli.access import PORT_MAX, Place, check_strangers, parse_address
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
@@ -35,7 +35,7 @@ from nonsuch.errors import check_text
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener, is_loopback
+from nonsuch.live.tcp import Address, Listener
 from nonsuch.networks.peer import dialect_records, facts, messages, records
 from nonsuch.networks.peer.block import MICROSECONDS, BlockForm, Header
 from nonsuch.networks.peer.client import Answer, Client, Request
@@ -139,8 +139,7 @@ def peer(
     """
     check_threads(threads)
     check_text(name, "ID")
-    if not is_loopback(host) and not insecure:
-        raise LocalError(f"on {host} anybody could come in, and peers know no tokens: --insecure")
+    check_strangers(host, "peers", insecure=insecure)
     speech = _Speech.of(dialect)
     neighbours = _read_config(config)
     chosen = chosen_target(target=target)

@@ -24,6 +24,7 @@ from nonsuch.cli.access import (
     Access,
     Place,
     check_exposure,
+    check_strangers,
     parse_address,
     read_token,
     server_tls,
@@ -42,7 +43,7 @@ from nonsuch.live.children import Child
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener, is_loopback
+from nonsuch.live.tcp import Address, Listener
 from nonsuch.networks.race import facts
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.ledger import time_text
@@ -90,6 +91,7 @@ Finish = Annotated[
 Threads = Annotated[
     int, typer.Option("--threads", "-t", metavar="N", help="Threads that each node searches with.")
 ]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Let clients of other machines in.")]
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")]
 
 
@@ -113,9 +115,7 @@ def race(
     finish: Finish = False,
     threads: Threads = 1,
     host: Host = "127.0.0.1",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let clients of other machines in.")
-    ] = False,
+    insecure: Insecure = False,
     json: options.JsonLines = False,
 ) -> int:
     """Start the nodes of a race, each a process of its own: Node1, Node2, Node3.
@@ -163,9 +163,7 @@ def node(
     finish: Finish = False,
     threads: Threads = 1,
     host: Host = "127.0.0.1",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let clients of other machines in.")
-    ] = False,
+    insecure: Insecure = False,
     journal: Annotated[
         str | None,
         typer.Option(
@@ -188,8 +186,7 @@ def node(
     What was accepted is raced for, whatever happens to the process. Ctrl-C stops it.
     """
     check_threads(threads)
-    if not is_loopback(host) and not insecure:
-        raise LocalError(f"on {host} anybody could come in, and clients know no tokens: --insecure")
+    check_strangers(host, "clients", insecure=insecure)
     if keeper is not None and keep is not None:
         raise LocalError("a ledger that is elsewhere is kept there: give --keeper or --keep")
     if keeper is None and (tls or tls_ca is not None):
