@@ -252,16 +252,42 @@ def test_so_many_races_and_one_more() -> None:
     assert machine.is_fed("one more") == ACCEPTED
 
 
-def test_a_new_node_takes_nothing_before_it_knows_the_ledger() -> None:
+def test_a_new_node_holds_what_it_hears_until_it_has_read_the_ledger() -> None:
     track = Track()
     track.serves = False
     machine = track.add("Node1", node())
     assert list(machine.asked) == [Join(0)]
-    assert machine.is_fed(T) == "This node has not read the ledger yet. Try again soon."
+    peers = [machine.calls() for _ in range(2)]
+    for peer in peers:
+        machine.hears(peer, f"{T} {peer}".encode())
+        machine.happens(Received(peer, End()))
+    machine.happens(Disconnected(peers[1], "it hung up"))
+    assert machine.replies == {}
+    assert machine.searches == {}
     track.serves = True
     track.settle()
     assert machine.told(facts.LedgerJoined) == [facts.LedgerJoined(0)]
-    assert machine.is_fed(T) == ACCEPTED
+    assert machine.replies[peers[0]] == ACCEPTED
+    assert machine.told(facts.TransactionReceived) == [
+        facts.TransactionReceived(f"{T} {peer}", f"127.0.0.1:{40000 + peer}", waiting)
+        for waiting, peer in enumerate(peers, 1)
+    ], "who hung up behind his text has sent it"
+
+
+def test_a_ledger_that_nobody_can_read_is_not_waited_for_for_ever() -> None:
+    track = Track()
+    track.serves = False
+    machine = track.add("Node1", node())
+    peers = [machine.calls() for _ in range(clients.HELD_MAX + 1)]
+    for peer in peers:
+        machine.hears(peer, T.encode())
+        machine.happens(Received(peer, End()))
+    unread = "This node has not read the ledger yet. Try again soon."
+    assert machine.replies == {peers[-1]: unread}, "one more than are held"
+    machine.waits(clients.HELD_SECONDS - 0.1)
+    assert machine.replies == {peers[-1]: unread}
+    machine.waits(0.2)
+    assert machine.replies == dict.fromkeys(peers, unread)
 
 
 # Races.

@@ -7,6 +7,9 @@ A client sends text, in any pieces, and the wire has no word for its end. A tran
   in the middle of a line there is more to come;
 * and a client that hangs up in the middle of one has sent none.
 
+A node that has just begun reads the ledger first: what is said to it meanwhile is held, and nobody
+is told yet that it was taken.
+
 So whatever came in two segments is one text, and nothing is cut. What cannot be a transaction is
 refused, with the reason as the reply; every reply is the last word on its connection.
 """
@@ -14,19 +17,26 @@ refused, with the reason as the reply; every reply is the last word on its conne
 from __future__ import annotations
 
 import heapq
+from collections import deque
 
 from nonsuch.networks.race import facts
 from nonsuch.networks.race.messages import ACCEPTED, TRANSACTION_BYTES_MAX, Reply
 from nonsuch.networks.race.races import Races
 from nonsuch.networks.race.state import State
 
-__all__ = ["PAUSE_SECONDS", "UNFINISHED_PAUSE_SECONDS", "Clients"]
+__all__ = ["HELD_SECONDS", "PAUSE_SECONDS", "UNFINISHED_PAUSE_SECONDS", "Clients"]
 
 PAUSE_SECONDS = 0.2
 """Behind a newline: people and `echo` end a text with one."""
 
 UNFINISHED_PAUSE_SECONDS = 1.0
 """Behind anything else. A segment that was lost comes again within a second, as a rule."""
+
+HELD_SECONDS = 5.0
+"""How long a text is held for a ledger that has not been read. A file takes milliseconds."""
+
+HELD_MAX = 100
+"""Texts that are held at once."""
 
 LATE_SECONDS = 0.1
 """Who looks so much too late was away himself, and may not have read what came meanwhile."""
@@ -59,13 +69,15 @@ class Clients:
         self._races = races
         self._clients: dict[int, _Client] = {}
         self._looks: list[tuple[float, int]] = []
+        self._held: deque[tuple[float, _Client, str]] = deque()
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def deadline(self) -> float | None:
         """When to look at a client; early, perhaps, but never late."""
-        return self._looks[0][0] if self._looks else None
+        times = [entries[0][0] for entries in (self._looks, self._held) if entries]
+        return min(times, default=None)
 
     def connected(self, number: int, address: str, now: float) -> None:
         """Somebody is there."""
@@ -100,11 +112,11 @@ class Clients:
         client.due_at = now + (PAUSE_SECONDS if ends else UNFINISHED_PAUSE_SECONDS)
         self._look_later(client)
 
-    def end(self, number: int) -> None:
+    def end(self, number: int, now: float) -> None:
         """It has said all."""
         client = self._clients.get(number)
         if client is not None and not client.done:
-            self._complete(client)
+            self._complete(client, now)
 
     def tick(self, now: float) -> None:
         """Who has paused for long enough, and who takes too long?"""
@@ -115,6 +127,15 @@ class Clients:
                 continue
             client.look_at = float("inf")
             self._look(client, now)
+        while self._held and self._held[0][0] <= now:
+            _, client, text = self._held.popleft()
+            self._take(client, text)
+
+    def ledger_read(self) -> None:
+        """What was held is a transaction now."""
+        while self._held:
+            _, client, text = self._held.popleft()
+            self._take(client, text)
 
     def _look_later(self, client: _Client) -> None:
         """Look at it when it is due. What was to be sooner finds out that it is later by now."""
@@ -136,20 +157,28 @@ class Clients:
         elif now < client.due_at:
             self._look_later(client)
         elif client.data:
-            self._complete(client)
+            self._complete(client, now)
         else:
             self._refuse(client, f"Nothing came within {settings.silent_seconds:g} s.")
 
     # The end of it.
 
-    def _complete(self, client: _Client) -> None:
+    def _complete(self, client: _Client, now: float) -> None:
         try:
             text = client.data.decode().strip()
         except UnicodeDecodeError as error:
             self._refuse(client, f"A transaction is text in UTF-8; byte {error.start} is not.")
             return
-        objection = self._races.objection() if text else "A transaction is not empty."
-        if objection:
+        if not text:
+            self._refuse(client, "A transaction is not empty.")
+        elif self._races.ledger_read or len(self._held) >= HELD_MAX:
+            self._take(client, text)
+        else:
+            client.done = True
+            self._held.append((now + HELD_SECONDS, client, text))
+
+    def _take(self, client: _Client, text: str) -> None:
+        if objection := self._races.objection():
             self._refuse(client, objection)
             return
         # It is on disk before anybody hears that it was taken.
@@ -173,6 +202,8 @@ class Clients:
     def check(self) -> None:
         """Assert every invariant."""
         assert len(self._clients) <= self._state.settings.connections_max
+        assert len(self._held) <= HELD_MAX
+        assert not self._held or not self._races.ledger_read, "held for what has been read"
         waiting = set(self._looks)
         for number, client in self._clients.items():
             assert client.done or (client.look_at, number) in waiting, "nobody looks at it"

@@ -143,12 +143,14 @@ class RaceNode:
         elif isinstance(message, Fragment):
             self._clients.fragment(peer, message.data, now)
         elif isinstance(message, End):
-            self._clients.end(peer)
+            self._clients.end(peer, now)
 
     def _from_ledger(self, message: object, now: float) -> None:
         if isinstance(message, Joined | Won | Lost | Replaced):
             self._link.answered()
             self.races.answered(message, now)
+            if self.races.ledger_read:
+                self._clients.ledger_read()
         elif isinstance(message, Refused):
             self._link.refused(message)
 

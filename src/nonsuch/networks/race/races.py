@@ -214,6 +214,11 @@ class Races:
 
     # Arrivals.
 
+    @property
+    def ledger_read(self) -> bool:
+        """Whether arrivals can be counted: a new node has to know what is in the ledger."""
+        return self._known is not None
+
     def objection(self) -> str:
         """Why no transaction can be taken now, if none can."""
         if self._known is None:
