@@ -43,6 +43,7 @@ __all__ = [
     "Advanced",
     "Backoff",
     "Cancel",
+    "Capacity",
     "Clock",
     "Close",
     "Connected",
@@ -154,6 +155,17 @@ class Clock(msgspec.Struct, frozen=True):
     """
 
     unix: float
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """How many searches go on at once, on how many workers: no event, but what `LOCAL` says.
+
+    A core that is never told has one slot. `slots` is 0 while no worker is there; `workers` is 0
+    where the searches run in the node's own process.
+    """
+
+    slots: int
+    workers: int = 0
 
 
 class Stopping(msgspec.Struct, frozen=True):

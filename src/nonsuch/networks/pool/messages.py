@@ -1,6 +1,6 @@
 """What clients, pools and miners say to each other: one small frozen record a message.
 
-    miner  → pool    Hello · Beat · Result
+    miner  → pool    Hello · Capacity · Beat · Result
     pool   → miner   Welcome · Lease · Revoke · Retire · Refused
     client → pool    Hello · Submit · Watch · Withdraw · Ask
     pool   → client  Welcome · Status · Answer · Ended · Report · Refused
@@ -33,13 +33,16 @@ from nonsuch.work.target import Target
 
 __all__ = [
     "LEASES_MAX",
+    "LEASE_SECONDS_ASKED_MAX",
     "MESSAGE_BYTES_MAX",
     "PROTOCOL",
     "RATE_MAX",
+    "SLOTS_MAX",
     "VERSION",
     "Answer",
     "Ask",
     "Beat",
+    "Capacity",
     "Ended",
     "Hello",
     "Lease",
@@ -67,6 +70,12 @@ MESSAGE_BYTES_MAX = 2**16
 
 LEASES_MAX = 8
 """Leases that one miner holds at once: one being searched, one waiting, and room to change."""
+
+SLOTS_MAX = 2048
+"""Leases that a miner may search at once; a larger cluster has several miners."""
+
+LEASE_SECONDS_ASKED_MAX = 60.0
+"""No miner may ask for longer leases: what it holds is lost with it."""
 
 RATE_MAX = 1e15
 """Hashes a second that a miner may say it can do; a thousand times what any machine does."""
@@ -182,6 +191,19 @@ class Beat(_Message, frozen=True, tag="beat"):
 
     leases: Annotated[tuple[Number, ...], Meta(max_length=LEASES_MAX)] = ()
     hashes: Number = 0
+
+
+class Capacity(_Message, frozen=True, tag="capacity"):
+    """I search so many leases at once, on so many workers; and want them of so many seconds each.
+
+    A miner that has never said it has one slot. With none it wants no leases for now. `seconds` is
+    0 for the pool's own length; a relay, whose leases are shards for others to cut, wants longer
+    ones. May be said again whenever it changes.
+    """
+
+    slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)]
+    workers: Annotated[int, Meta(ge=0, le=2**20)] = 0
+    seconds: Annotated[float, Meta(ge=0, le=LEASE_SECONDS_ASKED_MAX)] = 0.0
 
 
 class Result(_Message, frozen=True, tag="result"):
@@ -315,6 +337,7 @@ class Refused(_Message, frozen=True, tag="refused"):
 
 Message = (
     Hello
+    | Capacity
     | Beat
     | Result
     | Submit

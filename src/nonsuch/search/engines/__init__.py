@@ -1,0 +1,1 @@
+"""Where a search runs: the threads of this process, other processes, a cluster."""
