@@ -9,6 +9,7 @@ import pytest
 
 from nonsuch.networks.coordinator import facts as coordinator
 from nonsuch.networks.gossip import facts as gossip
+from nonsuch.networks.peer import facts as peer
 from nonsuch.networks.pool import facts as pool
 from nonsuch.networks.race import facts as race
 from nonsuch.networks.race.ledger import Entry
@@ -94,6 +95,57 @@ def test_a_fact_that_comes_late_does_not_raise_the_dead() -> None:
     assert story.nodes["a"].state == "dead"
 
 
+def test_a_nodes_life_and_its_links_are_two_things() -> None:
+    story = Story("peer")
+    story.begins("a", "b", "c", role="peer")
+    for name in "abc":
+        story.tells("", fleet.NodeCut(name))
+    assert story.nodes["a"].state == "cut"
+    story.tells("", fleet.ProcessKilled("a"))
+    story.tells("", fleet.ProcessFrozen("b"))
+    # What is mended is reached again where it lives, and nowhere else.
+    story.tells("", fleet.NodeMended("a"))
+    story.tells("", fleet.Healed())
+    states = {name: (row.state, row.cut) for name, row in story.nodes.items()}
+    assert states == {"a": ("dead", False), "b": ("frozen", False), "c": ("up", False)}
+
+
+def test_who_begins_anew_or_goes_on_is_cut_off_still() -> None:
+    story = Story("gossip")
+    story.begins("a", role="gossip")
+    story.tells("", fleet.NodeCut("a"))
+    story.tells("", fleet.ProcessFrozen("a"))
+    assert (story.nodes["a"].state, story.nodes["a"].cut) == ("frozen", True)
+    story.tells("", fleet.ProcessThawed("a"))
+    assert story.nodes["a"].state == "cut"
+    story.tells("", fleet.ProcessKilled("a"))
+    story.tells("", fleet.ProcessStarted("a", "gossip", again=True))
+    before = story.told
+    story.tells("", fleet.NodeCut("a"))
+    assert (story.nodes["a"].state, story.told) == ("cut", before)
+
+
+def test_what_is_lost_stands_in_what_is_watched() -> None:
+    story = Story("gossip")
+    story.tells("", fleet.LossSet(0.25))
+    assert story.picture.about.loss == 0.25
+    story.picture.describe(About("gossip", title="another"))
+    assert (story.picture.about.title, story.picture.about.loss) == ("another", 0.25)
+    story.tells("", fleet.Healed())
+    assert story.picture.about.loss == 0.0
+
+
+def test_a_rate_is_measured_or_it_is_only_what_a_node_ought_to_have() -> None:
+    story = Story("pool")
+    story.tells("", fleet.ProcessStarted("miner-1", "miner", rate=1e6))
+    assert (story.nodes["miner-1"].rate, story.nodes["miner-1"].measured) == (1e6, False)
+    story.tells("miner-1", pool.Worked("j", 0, 500, 0.5))
+    assert (story.nodes["miner-1"].rate, story.nodes["miner-1"].measured) == (1000.0, True)
+    simulated = Picture(About("gossip", virtual=True))
+    simulated.fold(observed_fact(fleet.ProcessStarted("a", "gossip", rate=5.0), "", 1.0))
+    assert simulated.board.nodes.rows["a"].measured
+
+
 def test_a_picture_has_a_thousand_nodes_and_the_dead_make_room() -> None:
     picture = Picture(About("pool"))
     for number in range(1_500):
@@ -170,7 +222,7 @@ def test_a_miner_is_killed_and_its_leases_go_back() -> None:
     # A stranger's miner that leaves is told of by the pool alone.
     story.tells("pool", pool.MinerJoined("elsewhere", "10.0.0.1:1", "LiteMiner", 2))
     story.tells("pool", pool.MinerLeft("elsewhere", "bye", 1, 1))
-    assert story.told[-1] == "elsewhere left the pool (bye): its lease went back into the queue."
+    assert story.told[-1] == "elsewhere left the pool (bye), and leases went back into the queue."
     assert story.nodes["elsewhere"].state == "dead"
 
 
@@ -264,7 +316,7 @@ def test_a_block_spreads_and_a_branch_wins() -> None:
     (reorg,) = story.table("reorgs", rows.Reorg).values()
     assert (reorg.node, reorg.left, reorg.joined, reorg.fork_height) == ("a", 1, 2, 0)
     assert story.told[-1] == (
-        "a went over to another branch at height 0: 1 block left its chain, 2 joined it."
+        "a went over to another branch at height 0: 1 block given up, 2 taken in their place."
     )
 
 
@@ -291,6 +343,16 @@ def test_a_block_whose_parent_is_not_told_stands_on_the_tip() -> None:
     assert (blocks["02"].parent, blocks["02"].miner) == ("01", "a")
     assert best(story, "01", "02") == [True, False]
     story.picture._check()
+
+
+def test_a_block_that_was_best_before_its_finder_was_known_counts() -> None:
+    story = Story("peer")
+    story.begins("a", "b", role="peer")
+    for node in "ab":
+        story.tells(node, peer.BlockAccepted("01", "00", 1, "x"))
+    story.tells("a", peer.BlockMined("01", "00", 1, 7))
+    row = story.nodes["a"]
+    assert (row.mined, row.kept, row.share) == (1, 1, 1.0)
 
 
 def test_a_wilson_interval_is_that_of_the_textbook() -> None:
@@ -321,6 +383,16 @@ def test_a_race_has_a_lane_for_each_node_and_one_winner() -> None:
     assert row.lanes["Node1"].completed == 105.75
     assert list(story.table("ledger", Entry).values()) == [entry]
     assert story.told[-1] == "Node1 won the race for 'pay' with nonce 4,711."
+
+
+def test_who_tells_of_nodes_that_join_is_the_keeper() -> None:
+    story = Story("race")
+    story.begins("keeper", "Node1", role="race")
+    story.tells("keeper", race.NodeJoined("Node1", "127.0.0.1:1", 1))
+    assert (story.nodes["keeper"].role, story.nodes["Node1"].role) == ("keeper", "race")
+    story.tells("", fleet.ProcessKilled("keeper"))
+    story.tells("", fleet.ProcessStarted("keeper", "race", again=True))
+    assert story.nodes["keeper"].role == "keeper"
 
 
 def test_a_node_that_counts_from_another_number_gets_its_lane_there() -> None:
@@ -380,3 +452,14 @@ def test_rounds_are_won_and_an_address_gets_a_name() -> None:
     assert (agents["agent-1"].accepted, agents["agent-1"].address) == (2, "127.0.0.1:3")
     assert story.nodes["agent-1"].share == pytest.approx(2 / 3)
     assert (story.nodes["hub"].tip, story.nodes["hub"].height) == ("b2", 2)
+
+
+def test_the_table_and_the_sentence_have_the_same_time() -> None:
+    story = Story("coordinator")
+    story.begins("hub", role="coordinator")
+    story.tells("hub", coordinator.AgentJoined("127.0.0.1:1", 1), after=5.0)
+    story.tells("hub", coordinator.BlockAccepted("b0", 0, 7, "127.0.0.1:1", 9.5), after=2.0)
+    row = story.table("rounds", rows.Round)["0"]
+    assert row.solved is not None
+    assert row.solved - row.at == 9.5
+    assert story.told[-1] == "127.0.0.1:1 solved block 0, after 9.5 s."

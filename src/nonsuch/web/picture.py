@@ -64,7 +64,7 @@ class Picture:
 
     def describe(self, about: About) -> None:
         """What is watched, and what can be done about it, is this from now on."""
-        self.board.about.put("about", about)
+        self.board.describe(about)
 
     def fold(self, observation: Observation) -> None:
         """Take one observation."""

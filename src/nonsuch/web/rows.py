@@ -37,7 +37,9 @@ __all__ = [
 ]
 
 Network = Literal["pool", "gossip", "peer", "race", "coordinator"]
-Role = Literal["pool", "miner", "gossip", "peer", "race", "coordinator", "agent", "client"]
+Role = Literal[
+    "pool", "miner", "gossip", "peer", "race", "keeper", "coordinator", "agent", "client"
+]
 NodeState = Literal["starting", "up", "frozen", "dead", "cut"]
 Kind = Literal["info", "good", "bad", "fault"]
 JobState = Literal["running", "done", "ended"]
@@ -46,7 +48,10 @@ LaneState = Literal["waiting", "searching", "won", "lost", "stopped"]
 
 
 class About(msgspec.Struct):
-    """What is watched, and what can be done about it. `begin` and `end` are those of a replay."""
+    """What is watched, and what can be done about it. `begin` and `end` are those of a replay.
+
+    `loss` is the share of all messages that is lost.
+    """
 
     network: Network
     title: str = ""
@@ -59,16 +64,23 @@ class About(msgspec.Struct):
     end: float | None = None
     paused: bool = False
     recording: bool = False
+    loss: float = 0.0
 
 
 class Node(msgspec.Struct):
-    """One node: of the fleet, or one that others told of."""
+    """One node: of the fleet, or one that others told of.
+
+    Its life and its links are two things: `cut` says whether it is parted from all others, and
+    `state` says so too while it runs. `measured` is false of a `rate` that it ought to have.
+    """
 
     name: str
     role: Role
     state: NodeState = "starting"
     address: str = ""
     rate: float | None = None
+    measured: bool = False
+    cut: bool = False
     lies: bool = False
     tip: str | None = None
     height: int | None = None
@@ -82,12 +94,13 @@ class Node(msgspec.Struct):
 
 
 class Told(msgspec.Struct):
-    """One sentence for people."""
+    """One sentence for people. What goes on was told first at `at`, and last at `until`."""
 
     at: float
     node: str
     text: str
     kind: Kind
+    until: float
 
 
 # Of a pool.

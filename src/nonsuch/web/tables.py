@@ -78,6 +78,11 @@ class Table(Generic[R]):
         """This row has changed."""
         self._changed[key] = None
 
+    def renew(self, key: str) -> None:
+        """This row has changed, and is the newest."""
+        self.rows[key] = self.rows.pop(key)
+        self.touch(key)
+
     def drop(self, key: str) -> None:
         """This row goes."""
         if self.rows.pop(key, None) is not None:

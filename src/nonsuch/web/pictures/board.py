@@ -5,8 +5,8 @@ and that others tell of, such as a miner from elsewhere, get a row as well. Fact
 processes come in any order, so the first fact of a node may come before the fleet has said that it
 began, and the last one after its end.
 
-What happened is told in sentences, once each, at most `TOLD_MAX` of them. The rule for what is
-worth one: faults, and what came of them; who joined and who left; answers and wins.
+What happened is told in sentences (`nonsuch.web.pictures.sentences`). The rule for what is worth
+one: faults, and what came of them; who joined and who left; answers and wins.
 """
 
 from __future__ import annotations
@@ -19,19 +19,14 @@ import msgspec
 
 from nonsuch.web import fleet
 from nonsuch.web.observations import Observation, event_name
+from nonsuch.web.pictures.sentences import Sentences, Words
 from nonsuch.web.rows import About, Kind, Network, Node, NodeState, Role, Told
 from nonsuch.web.tables import AnyTable, Table
 
-__all__ = ["Board", "Handler", "Handlers", "Part", "handlers", "on", "plural", "wilson"]
+__all__ = ["Board", "Handler", "Handlers", "Part", "handlers", "on", "wilson"]
 
 NODES_MAX = 1_000
 """Nodes with a row; those that died make room for others."""
-
-TOLD_MAX = 300
-"""Sentences kept."""
-
-TOLD_CHARACTERS_MAX = 400
-"""A longer sentence, for it quotes a peer, is cut."""
 
 NORMAL_95 = 1.959964
 """The standard normal deviate that 2.5 % lie above."""
@@ -44,6 +39,9 @@ _ROLES: dict[Network, Role] = {
     "coordinator": "agent",
 }
 """What a node is of which nothing is known but that it spoke."""
+
+_NOUNS: dict[Role, str] = {"gossip": "node", "race": "node"}
+"""What those are called of whose role people do not speak."""
 
 F = TypeVar("F", bound=msgspec.Struct)
 
@@ -99,17 +97,18 @@ class Part(Protocol):
 
 
 class Board:
-    """Nodes and sentences. `changed` hears of every change of a node's state."""
+    """Nodes and sentences. `part` hears of every change of a node's state."""
 
     def __init__(self, network: Network) -> None:
         self.network: Network = network
         self.about: Table[About] = Table("about", 1)
         self.nodes: Table[Node] = Table("nodes", NODES_MAX)
-        self.told: Table[Told] = Table("told", TOLD_MAX)
-        self.told_count = 0
+        self.sentences = Sentences()
         self.part: Part | None = None
         self._own: set[str] = set()
         self._killed: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        self._loss_share = 0.0
         self.handlers = handlers(
             (
                 on(fleet.ProcessStarted, self._started),
@@ -129,6 +128,20 @@ class Board:
         )
         self.tables: tuple[AnyTable, ...] = (self.about, self.nodes, self.told)
 
+    @property
+    def told(self) -> Table[Told]:
+        """The sentences."""
+        return self.sentences.table
+
+    @property
+    def told_count(self) -> int:
+        """How many sentences were begun: their keys are 1 to that."""
+        return self.sentences.count
+
+    def describe(self, about: About) -> None:
+        """What is watched is this from now on; what is lost is for facts to tell."""
+        self.about.put("about", msgspec.structs.replace(about, loss=self._loss_share))
+
     # Nodes.
 
     def node(self, name: str, role: Role | None = None) -> Node:
@@ -146,6 +159,13 @@ class Board:
             self.nodes.touch(name)
         return row
 
+    def is_role(self, name: str, role: Role) -> None:
+        """Only a node of this role tells what it told, whatever the fleet calls it."""
+        row = self.node(name, role)
+        if row.role != role:
+            row.role = role
+            self.touch(row)
+
     def _forget_dead(self) -> bool:
         dead = next((name for name, row in self.nodes.rows.items() if row.state == "dead"), None)
         if dead is None:
@@ -154,6 +174,17 @@ class Board:
         self._own.discard(dead)
         self._killed.pop(dead, None)
         return True
+
+    def named(self, address: str) -> str | None:
+        """The node that has this name or listens at this address, where one is known."""
+        return address if address in self.nodes.rows else self._addresses.get(address)
+
+    def _lives_at(self, row: Node, address: str) -> None:
+        if address and row.name in self.nodes.rows:
+            row.address = address
+            self._addresses[address] = row.name
+            if len(self._addresses) > NODES_MAX:
+                del self._addresses[next(iter(self._addresses))]
 
     def touch(self, row: Node) -> None:
         """This row has changed."""
@@ -187,12 +218,30 @@ class Board:
 
     def tell(self, at: float, node: str, text: str, kind: Kind = "info") -> str:
         """Tell people. Returns the sentence's key."""
-        self.told_count += 1
-        key = str(self.told_count)
-        text = text[:TOLD_CHARACTERS_MAX]
-        self.told.put(key, Told(at, node, text, kind))
-        self._note(node, text)
+        key = self.sentences.tell(at, node, text, kind)
+        self._note(node, self.told.rows[key].text)
         return key
+
+    def tell_of(
+        self,
+        now: Observation,
+        after: str,
+        kind: Kind = "info",
+        *,
+        of: str | None = None,
+        before: str = "",
+        cause: str | None = None,
+    ) -> None:
+        """Tell people about `of`, or the node that told it, and of others if it goes on.
+
+        See `nonsuch.web.pictures.sentences.Words`.
+        """
+        name = now.node if of is None else of
+        row = self.nodes.get(name)
+        role = _ROLES[self.network] if row is None else row.role
+        words = Words(after, before, cause)
+        self.sentences.tell_of(now.at, now.fact, name, _NOUNS.get(role, role), words, kind)
+        self._note(name, words.text(name))
 
     def _note(self, node: str, text: str) -> None:
         row = self.nodes.get(node)
@@ -202,39 +251,37 @@ class Board:
 
     def came_of_death(self, name: str, consequence: str) -> bool:
         """Say what came of a kill in the sentence that told of it; False where there is none."""
-        key = self._killed.pop(name, None)
-        row = None if key is None else self.told.get(key)
-        if key is None or row is None:
-            return False
-        row.text = f"{row.text.removesuffix('.')}: {consequence}."[:TOLD_CHARACTERS_MAX]
-        self.told.touch(key)
-        self._note(name, row.text)
-        return True
+        text = self.sentences.came(self._killed.pop(name, ""), consequence)
+        if text:
+            self._note(name, text)
+        return bool(text)
 
     # What the fleet tells.
 
     def _started(self, now: Observation, fact: fleet.ProcessStarted) -> None:
         row = self.node(fact.name)
+        if fact.name not in self._own or not fact.again:  # What it has done says the role, too.
+            row.role = fact.role
         if fact.name in self.nodes.rows:
             self._own.add(fact.name)
         self._killed.pop(fact.name, None)
-        row.role, row.lies = fact.role, fact.lies
-        row.address = fact.address or row.address
-        row.rate = row.rate if fact.rate is None else fact.rate
+        row.lies = fact.lies
+        self._lives_at(row, fact.address)
+        if fact.rate is not None:
+            row.rate, row.measured = fact.rate, self.about.rows["about"].virtual
         self._set(row, "starting", now.at)
-        begins = "was started again" if fact.again else "was started"
-        self.tell(now.at, fact.name, f"{fact.name} {begins}.")
+        self.tell_of(now, f" was started{' again' * fact.again}.", of=fact.name)
 
     def _ready(self, now: Observation, fact: fleet.ProcessReady) -> None:
         self.heard(fact.name, now.at)
 
     def _ended(self, now: Observation, fact: fleet.ProcessEnded) -> None:
         self._set(self.node(fact.name), "dead", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} ended by itself: {fact.why}", "fault")
+        self.tell_of(now, f" ended by itself: {fact.why}", "fault", of=fact.name)
 
     def _stopped(self, now: Observation, fact: fleet.ProcessStopped) -> None:
         self._set(self.node(fact.name), "dead", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} was stopped.")
+        self.tell_of(now, " was stopped.", of=fact.name)
 
     def _was_killed(self, now: Observation, fact: fleet.ProcessKilled) -> None:
         self._set(self.node(fact.name), "dead", now.at)
@@ -244,19 +291,27 @@ class Board:
 
     def _frozen(self, now: Observation, fact: fleet.ProcessFrozen) -> None:
         self._set(self.node(fact.name), "frozen", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} was frozen.", "fault")
+        self.tell_of(now, " was frozen.", "fault", of=fact.name)
 
     def _thawed(self, now: Observation, fact: fleet.ProcessThawed) -> None:
-        self._set(self.node(fact.name), "up", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} was thawed, and goes on.")
+        row = self.node(fact.name)
+        self._set(row, "cut" if row.cut else "up", now.at)
+        self.tell_of(now, " was thawed.", of=fact.name)
 
     def _cut(self, now: Observation, fact: fleet.NodeCut) -> None:
-        self._set(self.node(fact.name), "cut", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} was cut off from all others.", "fault")
+        row = self.node(fact.name)
+        if not row.cut:  # Whoever begins anew or goes on is still cut off: that is no news.
+            self.tell_of(now, " was cut off from all others.", "fault", of=fact.name)
+        row.cut = True
+        self._set(row, "cut" if row.state in ("starting", "up") else row.state, now.at)
 
     def _mended(self, now: Observation, fact: fleet.NodeMended) -> None:
-        self._set(self.node(fact.name), "up", now.at)
-        self.tell(now.at, fact.name, f"{fact.name} can reach the others again.")
+        self._mend(self.node(fact.name), now.at)
+        self.tell_of(now, " can reach the others again.", of=fact.name)
+
+    def _mend(self, row: Node, at: float) -> None:
+        row.cut = False
+        self._set(row, "up" if row.state == "cut" else row.state, at)
 
     def _lies(self, now: Observation, fact: fleet.LiesTold) -> None:
         row = self.node(fact.name)
@@ -265,7 +320,12 @@ class Board:
         how = f": {fact.how}" if fact.how else ""
         self.tell(now.at, fact.name, f"{fact.name} lies from now on{how}.", "fault")
 
+    def _loses(self, share: float) -> None:
+        self._loss_share = share
+        self.describe(self.about.rows["about"])
+
     def _loss(self, now: Observation, fact: fleet.LossSet) -> None:
+        self._loses(fact.share)
         if fact.share > 0:
             self.tell(
                 now.at, "", f"{fact.share:.0%} of all messages are lost from now on.", "fault"
@@ -275,8 +335,9 @@ class Board:
 
     def _healed(self, now: Observation, fact: fleet.Healed) -> None:
         for row in list(self.nodes.rows.values()):
-            if row.state == "cut":
-                self._set(row, "up", now.at)
+            if row.cut:
+                self._mend(row, now.at)
+        self._loses(0.0)
         self.tell(now.at, "", "Every cut was mended, and no message is lost any more.")
 
     def _asked(self, now: Observation, fact: fleet.Asked) -> None:
@@ -285,11 +346,9 @@ class Board:
     def _check(self) -> None:
         assert self._own <= self.nodes.rows.keys()
         assert self._killed.keys() <= self.nodes.rows.keys()
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 lease`, `2 leases`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        assert len(self._addresses) <= NODES_MAX
+        assert all(row.cut for row in self.nodes.rows.values() if row.state == "cut")
+        self.sentences._check()
 
 
 def wilson(part: int, whole: int) -> tuple[float, float]:

@@ -22,7 +22,8 @@ import msgspec
 from nonsuch.networks.gossip import facts as gossip
 from nonsuch.networks.peer import facts as peer
 from nonsuch.web.observations import Observation
-from nonsuch.web.pictures.board import Board, Handlers, handlers, on, plural, wilson
+from nonsuch.web.pictures.board import Board, Handlers, handlers, on, wilson
+from nonsuch.web.pictures.sentences import general, plural
 from nonsuch.web.rows import Block, Node, NodeState, Reorg
 from nonsuch.web.tables import AnyTable, Table
 
@@ -127,7 +128,9 @@ class ChainPart:
         if entry is not None:
             if not entry.row.miner:
                 entry.row.miner = now.node
-                node.kept += entry.row.best and entry.row.height > 0
+                if entry.row.best and entry.row.height > 0:
+                    node.kept += 1
+                    self._flipped[entry.row.id] = None  # So that shares are counted anew.
             self._has(now, entry)
         self._move(now, fact.block, fact.height)
 
@@ -151,8 +154,8 @@ class ChainPart:
         if entry is not None:
             self._has(now, entry)
         self._move(now, fact.tip, fact.height)
-        text = f"{now.node} has read {plural(fact.blocks, 'block')}, up to height {fact.height:,}."
-        self._board.tell(now.at, now.node, text)
+        blocks = plural(fact.blocks, "block")
+        self._board.tell_of(now, f" read {blocks} from disk, up to height {fact.height:,}.")
 
     def _reorganised(self, now: Observation, fact: gossip.Reorganised) -> None:
         entry = self._block(now, fact.tip, fact.height, "", "")
@@ -162,46 +165,43 @@ class ChainPart:
         self._reorgs_count += 1
         reorg = Reorg(now.at, now.node, fact.left, fact.joined, fact.fork_height, fact.height)
         self.reorgs.put(str(self._reorgs_count), reorg)
-        text = (
-            f"{now.node} went over to another branch at height {fact.fork_height:,}:"
-            f" {plural(fact.left, 'block')} left its chain, {fact.joined:,} joined it."
-        )
-        self._board.tell(now.at, now.node, text, "bad")
+        blocks = f"{plural(fact.left, 'block')} given up, {fact.joined:,} taken in their place"
+        after = f" went over to another branch at height {fact.fork_height:,}: {blocks}."
+        self._board.tell_of(now, after, "bad")
 
     def _misbehaves(self, now: Observation, fact: gossip.PeerMisbehaves) -> None:
-        times = f" ({plural(fact.offences, 'offence')} by now)"
-        text = f"{now.node} was sent nonsense by {fact.peer}: {fact.reason}{times}."
-        self._board.tell(now.at, now.node, text, "bad")
+        sender = self._board.named(fact.peer) or fact.peer
+        after = f" was sent nonsense by {sender}: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=f"{sender}: {general(fact.reason)}")
 
     def _payload_refused(self, now: Observation, fact: gossip.PayloadRefused) -> None:
-        text = f"{now.node} cannot mine what it was given: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        self._board.tell_of(now, f" cannot mine what it was given: {fact.reason}.", "bad")
 
     def _neighbour_reached(self, now: Observation, fact: peer.NeighbourReached) -> None:
         if fact.attempts > 1:
-            text = f"{now.node} reached {fact.name or fact.address}, at attempt {fact.attempts}."
-            self._board.tell(now.at, now.node, text)
+            self._board.tell_of(now, " reached a neighbour, after some attempts.")
 
     def _neighbour_lost(self, now: Observation, fact: peer.NeighbourLost) -> None:
-        text = f"{now.node} has lost its neighbour {fact.address}: {fact.why}."
-        self._board.tell(now.at, now.node, text, "bad")
+        # Each has its own way to a neighbour, which may have many addresses.
+        neighbour = self._board.named(fact.address) or "a neighbour"
+        self._board.tell_of(now, f" lost {neighbour}: {fact.why}.", "bad")
 
     def _peer_joined(self, now: Observation, fact: peer.PeerJoined) -> None:
-        text = f"{fact.name or 'A peer'} at {fact.address} joined {now.node}."
-        self._board.tell(now.at, now.node, text)
+        name = fact.name or f"A peer at {fact.address}"
+        self._board.tell_of(now, " found a neighbour.", of=name)
 
     def _peer_dropped(self, now: Observation, fact: peer.PeerDropped) -> None:
-        text = f"{now.node} ended the connection of {fact.address}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        whose = self._board.named(fact.address) or "a neighbour"
+        after = f" ended the connection of {whose}: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=f"{whose}: {general(fact.reason)}")
 
     def _chain_refused(self, now: Observation, fact: peer.ChainRefused) -> None:
-        text = f"{now.node} refused the chain of {fact.peer}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        whose = self._board.named(fact.peer) or fact.peer
+        after = f" refused the chain of {whose}: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=f"{whose}: {general(fact.reason)}")
 
     def _synchronised(self, now: Observation, fact: peer.Synchronised) -> None:
-        many = plural(fact.blocks, "block")
-        text = f"{now.node} had {many} to catch up with, and did in {fact.seconds:.1f} s."
-        self._board.tell(now.at, now.node, text)
+        self._board.tell_of(now, " caught up with the others.")
 
     # Blocks.
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from nonsuch.networks.coordinator import facts
 from nonsuch.web.observations import Observation
-from nonsuch.web.pictures.board import Board, Handlers, handlers, on, plural, wilson
+from nonsuch.web.pictures.board import Board, Handlers, handlers, on, wilson
+from nonsuch.web.pictures.sentences import general, plural
 from nonsuch.web.rows import Agent, NodeState, Round
 from nonsuch.web.tables import AnyTable, Table, whole
 
@@ -80,21 +81,23 @@ class CoordinatorPart:
             self._open(now, self._height + 1, "")
         else:
             row.sent += 1
-        agents = plural(fact.agents, "agent")
-        text = f"The agent at {self._named(fact.agent)} joined: {agents} now."
-        self._board.tell(now.at, now.node, text)
+        self._here(now, fact.agent, " joined", fact.agents)
 
     def _agent_left(self, now: Observation, fact: facts.AgentLeft) -> None:
         self._present = fact.agents
+        self._here(now, fact.agent, f" left ({fact.why})", fact.agents)
         name = self._named(fact.agent)
-        text = f"The agent {name} left ({fact.why}): {plural(fact.agents, 'agent')} now."
-        self._board.tell(now.at, now.node, text)
         if name == fact.agent:
             self.agents.drop(name)
 
+    def _here(self, now: Observation, agent: str, after: str, agents: int) -> None:
+        words = f"{after}: {plural(agents, 'agent')} now."
+        self._board.tell_of(now, words, of=self._named(agent), cause=after)
+
     def _agent_dropped(self, now: Observation, fact: facts.AgentDropped) -> None:
-        text = f"{now.node} let the agent {self._named(fact.agent)} go: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        after = f" was let go: {fact.reason}."
+        name = self._named(fact.agent)
+        self._board.tell_of(now, after, "bad", of=name, cause=general(fact.reason))
 
     def _block_accepted(self, now: Observation, fact: facts.BlockAccepted) -> None:
         self._board.node(now.node, "coordinator")
@@ -107,9 +110,8 @@ class CoordinatorPart:
         agent = self._agent(fact.agent)
         agent.answers += 1
         agent.accepted += 1
-        row = self._round(fact.height)
-        if row is None:
-            row = self._open(now, fact.height, "", now.at - max(0.0, fact.seconds))
+        row = self._round(fact.height) or self._open(now, fact.height, "")
+        row.at = now.at - max(0.0, fact.seconds)  # As the coordinator counts.
         row.answers += 1
         name = self._named(fact.agent)
         row.winner, row.solved = name, now.at
@@ -137,24 +139,21 @@ class CoordinatorPart:
             row.answers += 1
             row.refused += 1
         name = self._named(fact.agent)
-        text = f"{now.node} refused an answer of {name}: {fact.reason} ({fact.rule})."
-        self._board.tell(now.at, now.node, text, "bad")
+        after = f" was refused an answer: {fact.reason} ({fact.rule})."
+        self._board.tell_of(now, after, "bad", of=name, cause=fact.rule)
 
     # Of an agent.
 
     def _coordinator_reached(self, now: Observation, fact: facts.CoordinatorReached) -> None:
+        # That there is a connection is no news: whoever answers there says who has joined.
         self._board.node(now.node, "agent")
-        if fact.attempts > 1:
-            text = f"{now.node} reached the coordinator, at attempt {fact.attempts}."
-            self._board.tell(now.at, now.node, text)
 
     def _coordinator_lost(self, now: Observation, fact: facts.CoordinatorLost) -> None:
-        text = f"{now.node} has lost the coordinator ({fact.why}), and tries again."
-        self._board.tell(now.at, now.node, text, "bad")
+        self._board.tell_of(now, f" lost the coordinator: {fact.why}.", "bad")
 
     def _header_refused(self, now: Observation, fact: facts.HeaderRefused) -> None:
-        text = f"{now.node} was sent a header that it cannot search: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        after = f" was sent a header that cannot be searched: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=general(fact.reason))
 
     def _solved(self, now: Observation, fact: facts.Solved) -> None:
         node = self._board.node(now.node, "agent")
@@ -230,12 +229,11 @@ class CoordinatorPart:
             self.rounds.touch(str(height))
         return row
 
-    def _open(self, now: Observation, height: int, header: str, at: float | None = None) -> Round:
+    def _open(self, now: Observation, height: int, header: str) -> Round:
         """A new round: all agents that are there are sent its header."""
         row = self.rounds.get(str(height))
         if row is None or row.header != header:
-            begins = now.at if at is None else at
-            row = Round(height, header, begins, sent=self._present)
+            row = Round(height, header, now.at, sent=self._present)
             self.rounds.put(str(height), row)
         return row
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from nonsuch.errors import LocalError
 from nonsuch.networks.pool import facts
 from nonsuch.web.observations import Observation
-from nonsuch.web.pictures.board import Board, handlers, on, plural
+from nonsuch.web.pictures.board import Board, handlers, on
+from nonsuch.web.pictures.sentences import general, plural
 from nonsuch.web.pictures.spans import SPANS_MAX, Spans
 from nonsuch.web.rows import Audit, Best, Job, Node, NodeState, Rate, Shard, ShardState
 from nonsuch.web.tables import AnyTable, Table, whole
@@ -163,7 +164,6 @@ class PoolPart:
                 on(facts.ShardVoided, self._shard_voided),
                 on(facts.Cheated, self._cheated),
                 on(facts.PeerDropped, self._peer_dropped),
-                on(facts.PoolReached, self._pool_reached),
                 on(facts.ConnectionLost, self._connection_lost),
                 on(facts.PoolRefused, self._pool_refused),
                 on(facts.ShardTaken, self._shard_taken),
@@ -179,9 +179,8 @@ class PoolPart:
     def _restored(self, now: Observation, fact: facts.Restored) -> None:
         self._board.node(now.node, "pool")
         if fact.records:
-            goes_on = plural(fact.jobs, "job")
-            text = f"{now.node} has read its journal: {goes_on} to go on with."
-            self._board.tell(now.at, now.node, text)
+            jobs = plural(fact.jobs, "job")
+            self._board.tell_of(now, f" read its journal: {jobs} to go on with.")
 
     def _miner_joined(self, now: Observation, fact: facts.MinerJoined) -> None:
         board = self._board
@@ -190,8 +189,8 @@ class PoolPart:
         row.address = fact.address
         board.set_state(fact.miner, "up", now.at)
         board.touch(row)
-        text = f"{fact.miner} joined the pool, which has {plural(fact.miners, 'miner')} now."
-        board.tell(now.at, fact.miner, text)
+        after = f" joined the pool, which has {plural(fact.miners, 'miner')} now."
+        board.tell_of(now, after, of=fact.miner, cause="")
 
     def _miner_left(self, now: Observation, fact: facts.MinerLeft) -> None:
         board = self._board
@@ -203,16 +202,16 @@ class PoolPart:
             its = "lease" if fact.leases == 1 else f"{fact.leases} leases"
             back = f"its {its} went back into the queue"
         if not back or not board.came_of_death(fact.miner, back):
-            ending = f": {back}" if back else ""
-            text = f"{fact.miner} left the pool ({fact.why}){ending}."
-            board.tell(now.at, fact.miner, text, "fault" if back else "info")
+            ending = ", and leases went back into the queue" if back else ""
+            after = f" left the pool ({fact.why}){ending}."
+            board.tell_of(now, after, "fault" if back else "info", of=fact.miner)
 
     def _lease_lost(self, now: Observation, fact: facts.LeaseLost) -> None:
         self._paint(fact.job, fact.start, fact.stop, "returned", fact.miner, now.at)
         if fact.cause not in ("left", "cheated"):
-            shard = _shard(fact.start, fact.stop)
-            text = f"{fact.miner} has lost {shard} ({fact.cause}): it went back into the queue."
-            self._board.tell(now.at, fact.miner, text, "fault")
+            why = {"frozen": "fell silent", "missed": "was too late"}.get(fact.cause, fact.cause)
+            after = f" {why}, and leases went back into the queue."
+            self._board.tell_of(now, after, "fault", of=fact.miner)
 
     def _job_accepted(self, now: Observation, fact: facts.JobAccepted) -> None:
         job = self._job(fact.job)
@@ -307,23 +306,16 @@ class PoolPart:
         self._board.tell(now.at, fact.miner, text, "fault")
 
     def _peer_dropped(self, now: Observation, fact: facts.PeerDropped) -> None:
-        text = f"{now.node} ended the connection of {fact.address}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        after = f" ended a connection: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=general(fact.reason))
 
     # Of a miner.
 
-    def _pool_reached(self, now: Observation, fact: facts.PoolReached) -> None:
-        if fact.attempts > 1:
-            text = f"{now.node} reached the pool, at attempt {fact.attempts}."
-            self._board.tell(now.at, now.node, text)
-
     def _connection_lost(self, now: Observation, fact: facts.ConnectionLost) -> None:
-        text = f"{now.node} has no connection to the pool ({fact.why}), and tries again."
-        self._board.tell(now.at, now.node, text, "bad")
+        self._board.tell_of(now, f" lost the pool: {fact.why}.", "bad")
 
     def _pool_refused(self, now: Observation, fact: facts.PoolRefused) -> None:
-        text = f"The pool refused {now.node}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        self._board.tell_of(now, f" was refused by the pool: {fact.reason}.", "bad")
 
     def _shard_taken(self, now: Observation, fact: facts.ShardTaken) -> None:
         self._board.node(now.node, "miner")
@@ -365,7 +357,7 @@ class PoolPart:
         row = self._board.nodes.get(name)
         if row is None:
             return
-        row.rate = rate
+        row.rate, row.measured = rate, True
         self._board.touch(row)
         for second in range(int(now - lasted), int(now) + 1):
             key = f"{name}:{second}"

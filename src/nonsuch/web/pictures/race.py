@@ -13,7 +13,8 @@ from collections import deque
 from nonsuch.networks.race import facts
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.web.observations import Observation
-from nonsuch.web.pictures.board import Board, Handlers, handlers, on, plural
+from nonsuch.web.pictures.board import Board, Handlers, handlers, on
+from nonsuch.web.pictures.sentences import general, plural
 from nonsuch.web.rows import Lane, LaneState, NodeState, Race
 from nonsuch.web.tables import AnyTable, Table, whole
 
@@ -69,11 +70,11 @@ class RacePart:
                 on(facts.RaceLost, self._lost),
                 on(facts.RaceStopped, self._stopped),
                 on(facts.LedgerUpdated, self._ledger_updated),
-                on(facts.KeeperReached, self._keeper_reached),
                 on(facts.KeeperLost, self._keeper_lost),
                 on(facts.KeeperRefused, self._keeper_refused),
                 on(facts.NodeJoined, self._node_joined),
                 on(facts.NodeLeft, self._node_left),
+                on(facts.EntryWritten, self._entry_written),
                 on(facts.PeerDropped, self._peer_dropped),
             )
         )
@@ -83,42 +84,41 @@ class RacePart:
     def _restored(self, now: Observation, fact: facts.Restored) -> None:
         if fact.waiting:
             races = plural(fact.waiting, "race")
-            self._board.tell(now.at, now.node, f"{now.node} goes on with {races} of before.")
+            self._board.tell_of(now, f" read its journal: {races} to go on with.")
 
     def _ledger_replaced(self, now: Observation, fact: facts.LedgerReplaced) -> None:
-        open_races = plural(fact.waiting, "open race")
-        text = f"{now.node} found another ledger than before: {open_races} begin anew there."
-        self._board.tell(now.at, now.node, text, "fault")
+        races = plural(fact.waiting, "open race")
+        after = f" found another ledger than before, and begins anew there with {races}."
+        self._board.tell_of(now, after, "fault", cause="")
 
     def _refused(self, now: Observation, fact: facts.TransactionRefused) -> None:
-        text = f"{now.node} refused a transaction of {fact.address}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
-
-    def _keeper_reached(self, now: Observation, fact: facts.KeeperReached) -> None:
-        if fact.attempts > 1:
-            text = f"{now.node} reached the ledger's keeper, at attempt {fact.attempts}."
-            self._board.tell(now.at, now.node, text)
+        after = f" refused a transaction: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=general(fact.reason))
 
     def _keeper_lost(self, now: Observation, fact: facts.KeeperLost) -> None:
-        text = f"{now.node} has lost the ledger's keeper ({fact.why}); what it finds will wait."
-        self._board.tell(now.at, now.node, text, "fault")
+        self._board.tell_of(now, f" lost the ledger's keeper: {fact.why}.", "fault")
 
     def _keeper_refused(self, now: Observation, fact: facts.KeeperRefused) -> None:
-        text = f"The ledger's keeper refused {now.node}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        self._board.tell_of(now, f" was refused by the ledger's keeper: {fact.reason}.", "bad")
+
+    # What the keeper tells.
 
     def _node_joined(self, now: Observation, fact: facts.NodeJoined) -> None:
-        nodes = plural(fact.nodes, "node")
-        text = f"{fact.name} joined the ledger's keeper, which has {nodes} now."
-        self._board.tell(now.at, fact.name, text)
+        self._board.is_role(now.node, "keeper")
+        after = f" joined the ledger's keeper, which has {plural(fact.nodes, 'node')} now."
+        self._board.tell_of(now, after, of=fact.name, cause="")
 
     def _node_left(self, now: Observation, fact: facts.NodeLeft) -> None:
-        text = f"{fact.name} left the ledger's keeper: {fact.why}."
-        self._board.tell(now.at, fact.name, text, "bad")
+        self._board.tell_of(now, f" left the ledger's keeper: {fact.why}.", "bad", of=fact.name)
+
+    def _entry_written(self, now: Observation, fact: facts.EntryWritten) -> None:
+        self._board.is_role(now.node, "keeper")
+
+    # What either tells.
 
     def _peer_dropped(self, now: Observation, fact: facts.PeerDropped) -> None:
-        text = f"{now.node} ended the connection of {fact.address}: {fact.reason}."
-        self._board.tell(now.at, now.node, text, "bad")
+        after = f" ended a connection: {fact.reason}."
+        self._board.tell_of(now, after, "bad", cause=general(fact.reason))
 
     # Races.
 

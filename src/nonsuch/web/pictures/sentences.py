@@ -1,0 +1,173 @@
+"""What happened, in sentences: one for each thing that happened, however many tell of it.
+
+A liar is refused by a hundred nodes, and a coordinator that dies is missed by all its agents. So a
+sentence may be about several: what is told of the same cause while it goes on changes the sentence
+that is there already, its number and its time, and adds none. Up to `NAMED_MAX` are named, more are
+counted. A cause is what happened and the words that are not names, unless the caller says what is.
+
+At most `TOLD_MAX` sentences are kept, ordered by when they were told last.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nonsuch.web.rows import Kind, Told
+from nonsuch.web.tables import Table
+
+__all__ = ["Sentences", "Words", "general", "plural", "shortened"]
+
+TOLD_MAX = 300
+"""Sentences kept."""
+
+TOLD_CHARACTERS_MAX = 400
+"""A longer sentence, for it quotes a peer, is cut."""
+
+PAUSE_SECONDS = 12.0
+"""What is told again within so long goes on: a gossip miner tells of a liar every ten seconds."""
+
+GOES_ON_SECONDS_MAX = 60.0
+"""What goes on for longer is worth another sentence."""
+
+CAUSES_MAX = 50
+"""Sentences that may go on at the same time; of more, the one that was told longest ago is over."""
+
+MEMBERS_MAX = 1_000
+"""Those whom a sentence is about; a picture has no more nodes."""
+
+NAMED_MAX = 3
+"""As many names as people read; more are counted."""
+
+HASH_DIGITS_MIN = 32
+HASH_DIGITS_SHOWN = 10
+HASH_DIGITS_BEHIND_ZEROS = 6
+"""A hash of so many hex digits or more is cut to so many, but not before its zeros end."""
+
+_HASH = re.compile(rf"\b(?:0x)?[0-9a-fA-F]{{{HASH_DIGITS_MIN},}}\b")
+_NUMBER = re.compile(r"\b[0-9a-fA-F]*[0-9][0-9a-fA-F.,:]*")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 lease`, `2 leases`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shortened(text: str) -> str:
+    """The text with its hashes cut to what people compare."""
+    return _HASH.sub(_shortened, text)
+
+
+def general(reason: str) -> str:
+    """A reason without the hashes, numbers and addresses that differ from one time to the next."""
+    return _NUMBER.sub("#", reason)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    digits = found[0]
+    zeros = len(digits) - len(digits.lstrip("0x"))
+    return f"{digits[: max(HASH_DIGITS_SHOWN, zeros + HASH_DIGITS_BEHIND_ZEROS)]}…"
+
+
+class Words:
+    """A sentence about one node or several: `before`, who, `after`.
+
+    `cause` is what makes two of them the same; where it is not given, the words are. An `after`
+    that begins with "was" begins with "were" where it is about several.
+    """
+
+    __slots__ = ("after", "before", "cause")
+
+    def __init__(self, after: str, before: str = "", cause: str | None = None) -> None:
+        self.before = shortened(before)
+        self.after = shortened(after)
+        self.cause = f"{before}…{after}" if cause is None else cause
+
+    def text(self, who: str, *, many: bool = False) -> str:
+        """The sentence."""
+        after = self.after
+        if many and after.startswith(" was "):
+            after = f" were {after.removeprefix(' was ')}"
+        return f"{self.before}{who}{after}"[:TOLD_CHARACTERS_MAX]
+
+
+class _GoesOn:
+    """What is told of one cause: since when, the sentence's key, and of whom."""
+
+    __slots__ = ("began", "key", "members", "until")
+
+    def __init__(self, at: float, key: str) -> None:
+        self.began = self.until = at
+        self.key = key
+        self.members: dict[str, None] = {}
+
+    def takes(self, at: float) -> bool:
+        """Whether what is told now belongs to it."""
+        return abs(at - self.until) <= PAUSE_SECONDS and abs(at - self.began) <= GOES_ON_SECONDS_MAX
+
+    def add(self, name: str, at: float) -> None:
+        """Of this one, too."""
+        self.members.pop(name, None)
+        self.members[name] = None
+        if len(self.members) > MEMBERS_MAX:
+            del self.members[next(iter(self.members))]
+        self.until = max(self.until, at)
+
+    def who(self, noun: str) -> str:
+        """Those whom it is about, the latest last."""
+        names = list(self.members)
+        if len(names) > NAMED_MAX:
+            return plural(len(names), noun)
+        *others, last = names
+        return f"{', '.join(others)} and {last}" if others else last
+
+
+class Sentences:
+    """The sentences of a picture. `count` is how many were begun; their keys are 1 to that."""
+
+    def __init__(self) -> None:
+        self.table: Table[Told] = Table("told", TOLD_MAX)
+        self.count = 0
+        self._go_on: dict[tuple[str, ...], _GoesOn] = {}
+
+    def tell(self, at: float, node: str, text: str, kind: Kind = "info") -> str:
+        """A sentence of its own. Returns its key."""
+        self.count += 1
+        key = str(self.count)
+        text = shortened(text)[:TOLD_CHARACTERS_MAX]
+        self.table.put(key, Told(at, node, text, kind, at))
+        return key
+
+    def tell_of(
+        self, at: float, fact: str, name: str, noun: str, words: Words, kind: Kind = "info"
+    ) -> None:
+        """A sentence about `name`, and about all of whom the same is told while it goes on.
+
+        `fact` is what happened, and `noun` what many such nodes are called, in the singular.
+        """
+        cause = (fact, noun, words.cause)
+        goes_on = self._go_on.pop(cause, None)
+        row = None if goes_on is None else self.table.get(goes_on.key)
+        if goes_on is None or row is None or not goes_on.takes(at):
+            goes_on = _GoesOn(at, self.tell(at, name, words.text(name), kind))
+            row = self.table.rows[goes_on.key]
+        goes_on.add(name, at)
+        self._go_on[cause] = goes_on
+        if len(self._go_on) > CAUSES_MAX:
+            del self._go_on[next(iter(self._go_on))]
+        row.node = name
+        row.text = words.text(goes_on.who(noun), many=len(goes_on.members) > 1)
+        row.until = goes_on.until
+        self.table.renew(goes_on.key)
+
+    def came(self, key: str, consequence: str) -> str:
+        """Say what came of it in the sentence itself. Returns that; nothing where it has gone."""
+        row = self.table.get(key)
+        if row is None:
+            return ""
+        row.text = f"{row.text.removesuffix('.')}: {consequence}."[:TOLD_CHARACTERS_MAX]
+        self.table.touch(key)
+        return row.text
+
+    def _check(self) -> None:
+        assert len(self._go_on) <= CAUSES_MAX
+        assert all(0 < len(each.members) <= MEMBERS_MAX for each in self._go_on.values())
