@@ -106,7 +106,7 @@ async def test_miners_of_a_controlled_pool_find_it_behind_links_of_their_own(
     ways = {str(parse(miner.child.arguments)["pool"]) for miner in miners}
     assert len(ways) == 3
     assert pool.seat.address not in ways
-    assert {site.names[way] for way in ways} == {"pool"}
+    assert {site.name_of(way) for way in ways} == {"pool"}
     assert site.part({"miner-1"})
 
 

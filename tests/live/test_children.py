@@ -18,7 +18,7 @@ import pytest
 
 from nonsuch.errors import LocalError
 from nonsuch.live import children
-from nonsuch.live.children import LINE_BYTES_MAX, PARENT, Child, Children
+from nonsuch.live.children import END_SECONDS, LINE_BYTES_MAX, PARENT, Child, Children
 
 LONG_SECONDS = 60.0
 """Longer than any test may take."""
@@ -27,11 +27,11 @@ LONG_SECONDS = 60.0
 class Family:
     """Children, and all that was heard of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, end_seconds: float) -> None:
         self.lines: list[tuple[str, str]] = []
         self.deaths: list[tuple[str, int]] = []
         self._news = asyncio.Event()
-        self.children = Children(self._hear, self._died)
+        self.children = Children(self._hear, self._died, end_seconds=end_seconds)
 
     def _hear(self, name: str, line: str) -> None:
         self.lines.append((name, line))
@@ -60,8 +60,8 @@ class Family:
 
 
 @asynccontextmanager
-async def family() -> AsyncIterator[Family]:
-    made = Family()
+async def family(end_seconds: float = END_SECONDS) -> AsyncIterator[Family]:
+    made = Family(end_seconds)
     before = descriptors()
     async with asyncio.timeout(LONG_SECONDS):
         try:
@@ -222,9 +222,8 @@ async def test_who_was_killed_says_nothing_and_may_come_back() -> None:
     assert one.deaths == []
 
 
-async def test_who_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "END_SECONDS", 0.1)
-    async with family() as one:
+async def test_who_does_not_listen_is_killed() -> None:
+    async with family(end_seconds=0.1) as one:
         number = await one.start("a", STUBBORN)
         await one.children.stop("a")
         assert not is_alive(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -59,6 +58,7 @@ async def datagram_node() -> tuple[asyncio.DatagramTransport, Datagrams, int]:
 async def test_a_connection_through_a_link_carries_both_directions_and_their_ends(
     relays: Relays, echo_port: int
 ) -> None:
+    relays.open("b")
     port = await relays.connect("a", "b", echo_port)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"hello")
@@ -73,6 +73,8 @@ async def test_a_cut_link_holds_what_is_sent_until_it_is_mended(
 ) -> None:
     port = await relays.connect("a", "b", echo_port)
     free = await relays.connect("a", "c", echo_port)
+    for name in ("b", "c"):
+        relays.open(name)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"1")
     assert await asyncio.wait_for(reader.readexactly(1), SECONDS) == b"1"
@@ -96,14 +98,71 @@ async def test_a_cut_link_holds_what_is_sent_until_it_is_mended(
         each_writer.close()
 
 
-async def test_a_neighbour_that_is_not_there_ends_the_connection(relays: Relays) -> None:
+async def test_who_is_not_there_is_refused_and_the_way_to_him_stays(
+    relays: Relays, echo_port: int
+) -> None:
+    ports = [await relays.connect(name, "b", echo_port) for name in "acde"]
+    assert len(set(ports)) == 4
+    for _ in range(3):
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+                thief.bind(("127.0.0.1", port))
+        relays.open("b")
+        for port in ports:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"x")
+            assert await asyncio.wait_for(reader.readexactly(1), SECONDS) == b"x"
+            writer.close()
+        relays.shut("b")
+
+
+async def test_a_neighbour_that_does_not_answer_all_the_same_resets_the_connection(
+    relays: Relays,
+) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = await relays.connect("a", "b", nobody.getsockname()[1])
+        relays.open("b")
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        with contextlib.suppress(ConnectionError):  # an abort may be seen as either
-            assert await asyncio.wait_for(reader.read(), SECONDS) == b""
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), SECONDS)
         writer.close()
+
+
+async def test_who_is_shut_keeps_the_connections_that_stand(relays: Relays, echo_port: int) -> None:
+    relays.open("b")
+    port = await relays.connect("a", "b", echo_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for shuts in (False, True):
+        if shuts:
+            relays.shut("b")
+        writer.write(b"x")
+        assert await asyncio.wait_for(reader.readexactly(1), SECONDS) == b"x"
+    writer.close()
+
+
+async def test_it_is_known_who_calls_from_where_before_anybody_can_tell() -> None:
+    calls: list[tuple[str, str]] = []
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async def look(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, number = writer.get_extra_info("peername")
+        seen.put_nowait(f"{host}:{number}")
+        writer.close()
+
+    server = await asyncio.start_server(look, "127.0.0.1", 0)
+    relays = Relays(random.Random(1), lambda name, address: calls.append((name, address)))
+    relays.open("b")
+    for name in ("a", "c"):
+        port = await relays.connect(name, "b", server.sockets[0].getsockname()[1])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        address = await asyncio.wait_for(seen.get(), SECONDS)
+        assert calls[-1] == (name, address)
+        writer.close()
+    await relays.close()
+    server.close()
 
 
 async def test_datagrams_go_both_ways_from_whom_each_knows(relays: Relays) -> None:

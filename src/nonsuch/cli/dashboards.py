@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +32,9 @@ __all__ = [
 
 DASHBOARD_PORT = 8000
 """Where the page is unless told otherwise; the next ports are tried where it is taken."""
+
+NAME_SECONDS = 1.0
+"""How long it may take to find this machine's own name."""
 
 DashboardPort = Annotated[
     int | None,
@@ -99,11 +104,26 @@ class Dashboards:
 
     async def serve(self, feed: Feed, fleet: Fleet) -> Serving:
         """Serve it, and say where."""
+        from nonsuch.web.guard import ANY_ADDRESS
         from nonsuch.web.server import dashboard, serve  # It brings a web server along.
 
         served = await serve(dashboard(feed, fleet, self._access), self._access.host, self._wanted)
         if self._wanted and served.port != self._wanted:
             self._say(f"port {self._wanted} is taken: the dashboard has the next that is free")
         token = "?token=…, with the token" if self._access.token else ""
-        self._say(f"dashboard  {served.url}{token}")
+        url = served.url
+        if self._access.host in ANY_ADDRESS:
+            url = f"http://{await _own_name()}:{served.port}/"
+        self._say(f"dashboard  {url}{token}")
         return served
+
+
+async def _own_name() -> str:
+    """What this machine is called by others, if that name can be found; else by itself."""
+    name = socket.gethostname()
+    try:
+        async with asyncio.timeout(NAME_SECONDS):
+            await asyncio.get_running_loop().getaddrinfo(name, None)
+    except (OSError, UnicodeError, TimeoutError):
+        return "127.0.0.1"
+    return name

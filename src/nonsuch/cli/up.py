@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+import msgspec
 import typer
 
 from nonsuch import LocalError
@@ -58,8 +59,17 @@ SIMULATED_NODES = 50
 SEED_BITS = 32
 NODES_SHOWN = 20
 
+HEADLESS = "--headless has no dashboard"
+REAL = "only a simulation (--sim) has such a thing"
+SIMULATED = {
+    "data": "a simulation keeps nothing",
+    "threads": "a simulation's machines have hash rates, and no threads",
+}
+"""Options that mean nothing, and why."""
+
 
 def up(
+    context: typer.Context,
     network: Annotated[
         str,
         typer.Option("--network", metavar="NAME", help=f"One of: {', '.join(NODES)}."),
@@ -135,8 +145,9 @@ def up(
         seed=seed,
     )
     check_threads(threads)
+    _refuse_useless(context, headless=headless, sim=sim)
     say = Say(json=json)
-    hear = observed(wish.network, json=json) if headless or json else None
+    hear = observed(wish.network, json=json) if headless or json else _deaths(say)
     dashboards = None
     if not headless:
         dashboards = Dashboards(host, port, read_token(token_file), control=control, say=say)
@@ -147,6 +158,31 @@ def up(
 
         run_until_signal(lambda: _watch(make, wish, dashboards, say))
     return 0
+
+
+def _refuse_useless(context: typer.Context, *, headless: bool, sim: bool) -> None:
+    """Raise `LocalError` where an option was given that would do nothing."""
+    useless = dict.fromkeys(("host", "port", "token_file"), HEADLESS) if headless else {}
+    useless |= SIMULATED if sim else dict.fromkeys(("speed", "seed"), REAL)
+    for name, why in useless.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise LocalError(f"--{name.replace('_', '-')} is of no use here: {why}")
+
+
+def _deaths(say: Say) -> Hear:
+    """What the terminal says where there is a page for all else: who has ended by itself."""
+    from nonsuch.web.fleet import ProcessEnded
+    from nonsuch.web.observations import event_name
+
+    ended = event_name(ProcessEnded)
+
+    def tell(observation: Observation) -> None:
+        if observation.fact == ended:
+            fact = msgspec.convert(observation.values, ProcessEnded)
+            say(f"{fact.name} ended by itself: {fact.why}")
+
+    return tell
 
 
 class _Wish(NamedTuple):
@@ -223,9 +259,11 @@ def _folder(wish: _Wish, say: Say, *, sim: bool) -> Iterator[Path]:
         say(f"data       {wish.data.absolute()}, which is kept")
         yield wish.data.absolute()
     else:
-        with tempfile.TemporaryDirectory(prefix="nonsuch-", ignore_cleanup_errors=True) as name:
-            say(f"data       {name}, removed at the end; --data DIR keeps it")
-            yield Path(name)
+        from nonsuch.fleets.folders import temporary_folder
+
+        with temporary_folder() as folder:
+            say(f"data       {folder}, removed at the end; --data DIR keeps it")
+            yield folder
 
 
 async def _watch(

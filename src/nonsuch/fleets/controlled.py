@@ -229,7 +229,7 @@ class Controlled(Bystander, ABC):
     async def cut(self, name: str) -> str:
         """See `Fleet`."""
         async with self._acting:
-            self._life(name)
+            self._awake(name)
             if name in self._cut:
                 raise LocalError(f"{name} is cut off already")
             self._do_part(self._cut | {name})
@@ -243,6 +243,7 @@ class Controlled(Bystander, ABC):
             self._life(name)
             if name not in self._cut:
                 raise LocalError(f"{name} is not cut off")
+            self._awake(name)
             self._do_part(self._cut - {name})
             self._cut.discard(name)
             self.tell(fleet.NodeMended(name))
@@ -292,6 +293,11 @@ class Controlled(Bystander, ABC):
             raise LocalError(f"{name} is not running: restart it first")
         return life
 
+    def _awake(self, name: str) -> None:
+        """Whoever is dead or frozen reaches nobody, whatever is done to its links."""
+        if self._living(name) == "frozen":
+            raise LocalError(f"{name} is frozen: thaw it first")
+
     # Recordings.
 
     async def record(self, *, on: bool) -> str:
@@ -338,9 +344,10 @@ class Controlled(Bystander, ABC):
             )
             if life == "dead":
                 yield fleet.ProcessStopped(seat.name)
-            elif seat.name in self._cut:
+                continue
+            if seat.name in self._cut:
                 yield fleet.NodeCut(seat.name)
-            elif life == "frozen":
+            if life == "frozen":
                 yield fleet.ProcessFrozen(seat.name)
         if self._loss:
             yield fleet.LossSet(self._loss)

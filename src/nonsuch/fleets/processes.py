@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 from nonsuch.errors import LocalError
 from nonsuch.fleets.controlled import Controlled, Seat
@@ -31,13 +32,25 @@ NODES_MAX = 64
 TASKS_MAX = 100
 """Jobs that are waited for at once: as many as a pool takes of one client."""
 
-HUB_SECONDS = 10.0
-"""How long the others wait for the one that they will call; then they find out for themselves."""
+LISTENING_SECONDS = 10.0
+"""How long one waits for those whom it will call; then it finds out for itself."""
+
+END_SECONDS = 1.2
+"""How long nodes may take to end: whoever has pressed Ctrl-C waits for all of them.
+
+A node that is killed then loses nothing, as none does by `kill -9`.
+"""
 
 LISTENING = "listening"
 """What a node tells when others can come; the address there is its own."""
 
-_NAMED = ("address", "peer")
+COMPLAINT = "nonsuch: "
+"""What the line begins with in which a command says why it cannot."""
+
+WORDS_MAX = 200
+"""Characters of what a node has said last."""
+
+_NAMED = ("address", "agent", "peer")
 """Fields that hold the address of another node."""
 
 
@@ -67,29 +80,51 @@ class ProcessFleet(Controlled):
         self.recipe = RECIPES[network](site, nodes, errands)
         self._describe(title=self.recipe.shape)
         self._places: dict[str, Place] = {}
-        self._children = Children(self._hear_line, self._died)
+        self._children = Children(self._hear_line, self._died, end_seconds=END_SECONDS)
         self._last_words: dict[str, str] = {}
-        self._heard: dict[str, asyncio.Event] = {}
+        self._listening: dict[str, asyncio.Event] = {}
+        self._begun: set[str] = set()
+        self._stillborn: dict[str, str] = {}
+        self._failed = asyncio.Event()
 
     async def start(self) -> None:
-        """Start every node. Raises `LocalError`."""
+        """Start every node. Raises `LocalError`, also where one that all others need cannot."""
         # The first time on a machine this is measured; who wants to stop is heard meanwhile.
         await asyncio.to_thread(hash_rate, double=self.recipe.doubles)
-        for place in await self.recipe.places():
-            name = place.seat.name
-            self._places[name] = place
-            heard = self._heard[name] = asyncio.Event()
+        places = await self.recipe.places()
+        self._places = {place.seat.name: place for place in places}
+        self._listening = {name: asyncio.Event() for name in self._places}
+        for place in places:
+            await self._wait_for(place.calls)
+            if self._failed.is_set():
+                raise self._failure()
             await self.begin(place.seat)
-            if name == self.recipe.hub:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(heard.wait(), HUB_SECONDS)
-        self._heard.clear()
+
+    async def _wait_for(self, names: Iterable[str]) -> None:
+        """Until these listen, or have ended, or a while has passed."""
+        waits = [self._listening[name].wait() for name in names]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*waits), LISTENING_SECONDS)
 
     async def run(self) -> None:
-        """See that there is something to do, until cancelled."""
+        """See that there is something to do, until cancelled.
+
+        Raises `LocalError` where nodes have ended before they had begun, so that there is nothing.
+        """
+        tasks = [asyncio.ensure_future(each) for each in (self._work(), self._failed.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.is_set():
+                raise self._failure()
+            await tasks[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _work(self) -> Literal[True]:
         if self._traffic:
             await self.recipe.traffic()
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     @property
     def remarks(self) -> list[str]:
@@ -126,44 +161,75 @@ class ProcessFleet(Controlled):
         observation = observed_line(line, name, time.time())
         if observation.fact == LINE:
             self._last_words[name] = line
-        elif observation.fact == LISTENING:
-            self._is_there(name)
+        else:
+            self._has_told(name, observation)
+        self.observe(observation)
+        self.recipe.hear(observation)
+
+    def _has_told(self, name: str, observation: Observation) -> None:
+        listens = observation.fact == LISTENING
+        if listens:
+            self._site.open(name)
+            self._waited_for(name)
         else:
             self._name_addresses(observation.values)
-        self.observe(observation)
+        if listens or name != self.recipe.hub:
+            self._begun.add(name)
 
-    def _is_there(self, name: str) -> None:
-        if name in self._heard:
-            self._heard[name].set()
+    def _waited_for(self, name: str) -> None:
+        """It listens, or never will: whoever waits for it need not any more."""
+        if name in self._listening:
+            self._listening[name].set()
 
     def _name_addresses(self, values: dict[str, object]) -> None:
         for field in _NAMED:
             address = values.get(field)
-            if isinstance(address, str) and address in self._site.names:
-                values[field] = self._site.names[address]
+            if isinstance(address, str):
+                values[field] = self._site.name_of(address) or address
 
     def _observe_fact(self, name: str, fact: object) -> None:
         self.observe(observed_fact(fact, name, time.time()))
 
     def _died(self, name: str, status: int) -> None:
-        self._is_there(name)  # It will not be, and whoever waits for it need not.
-        if self._lives[name] != "dead":
-            words = self._last_words.pop(name, "")
-            self._ended(name, f"{_status_text(status)}{f' ({words[:200]})' if words else ''}")
+        self._site.shut(name)
+        self._waited_for(name)
+        if self._lives[name] == "dead":
+            return
+        words, text = self._last_words.pop(name, ""), _status_text(status)
+        self._ended(name, f"{text} ({words[:WORDS_MAX]})" if words else text)
+        if name not in self._begun:
+            self._stillborn[name] = words[:WORDS_MAX].removeprefix(COMPLAINT) or text
+            if self._is_hopeless():
+                self._failed.set()
+
+    def _is_hopeless(self) -> bool:
+        """Whether nothing can come of this network: its hub has never begun, or nobody else has."""
+        hub = self.recipe.hub
+        return hub in self._stillborn or self._stillborn.keys() >= self._places.keys() - {hub}
+
+    def _failure(self) -> LocalError:
+        hub = self.recipe.hub
+        if hub in self._stillborn:
+            return LocalError(f"{hub} cannot start: {self._stillborn[hub]}")
+        name, why = next(iter(self._stillborn.items()))
+        return LocalError(f"no {self.recipe.noun} can start; {name}: {why}")
 
     # What is done.
 
     async def _do_begin(self, name: str, *, lies: bool) -> None:
         place = self._places[name]
+        self._site.shut(name)
         if name in self._children.running:
             await self._children.stop(name)
         self._last_words.pop(name, None)
+        self._stillborn.pop(name, None)
         child = place.lying if lies else place.child
         assert child is not None, "asked before"
         await self._children.start(child)
 
     async def _do_kill(self, name: str) -> None:
         await self._children.kill(name)
+        self._site.shut(name)
 
     def _do_freeze(self, name: str) -> None:
         self._children.freeze(name)

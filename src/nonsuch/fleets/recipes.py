@@ -21,8 +21,10 @@ from nonsuch.fleets.payments import payment
 from nonsuch.fleets.site import HOST, Site
 from nonsuch.fleets.topology import NEIGHBOURS, neighbours
 from nonsuch.live.children import Child
+from nonsuch.networks.race import facts as race_facts
 from nonsuch.networks.race.messages import ACCEPTED
 from nonsuch.web.fleet import Unsupported
+from nonsuch.web.observations import Observation, event_name
 from nonsuch.web.rows import Network, Role
 
 __all__ = ["RECIPES", "Errands", "Place", "Recipe"]
@@ -52,6 +54,13 @@ TRANSACTION_SECONDS = 1.0
 """How often peers get one: a block has five."""
 
 RACE_SECONDS = 6.0
+"""How soon after a transaction nodes get the next one, unless they still race for it."""
+
+RACE_SECONDS_MAX = 120.0
+"""A race that nobody has won by then, for all are dead or cut off, is not waited for."""
+
+WON = event_name(race_facts.RaceWon)
+
 RACE_DIFFICULTY = 3
 """Six zero digits: some seconds of search. The default is over in ten milliseconds."""
 
@@ -67,10 +76,14 @@ SENDER = "user0001"
 
 
 class Place(NamedTuple):
-    """A seat and the process that takes it. `lying` is the one that takes it if it is to lie."""
+    """A seat and the process that takes it. `lying` is the one that takes it if it is to lie.
+
+    It `calls` these when it begins, so that they should listen by then.
+    """
 
     seat: Seat
     child: Child
+    calls: tuple[str, ...] = ()
     lying: Child | None = None
     how: str = ""
 
@@ -84,10 +97,10 @@ class Errands(NamedTuple):
 
 
 class Recipe(ABC):
-    """A kind of network. `places` are taken in their order, but none before its `hub` is there.
+    """A kind of network. `places` are taken in their order, and none before those that it calls.
 
-    `noun` is what people call those that there may be any number of, and `doubles` says whether
-    they search for double SHA-256.
+    Without its `hub` the network is none. `noun` is what people call those that there may be any
+    number of, and `doubles` says whether they search for double SHA-256.
     """
 
     network: Network
@@ -133,6 +146,10 @@ class Recipe(ABC):
         """Something to do, where nobody has any."""
         return
 
+    def hear(self, observation: Observation) -> None:
+        """A node has told something."""
+        return
+
     @property
     def does(self) -> str:
         """What `traffic` does, in a sentence; nothing where the network needs none."""
@@ -175,6 +192,7 @@ class PoolRecipe(Recipe):
         return Place(
             Seat(name, self.role, rate=self._rate),
             Child(name, (*arguments, "--verbose", "--json")),
+            (self.hub,),
             Child(name, liar.arguments(lie), LIAR),
             "it says that it has searched, and has found nothing",
         )
@@ -259,8 +277,8 @@ class GossipRecipe(Recipe):
         return Place(
             Seat(name, self.role, address, self._rate),
             Child(name, (*where, "--name", name, *target, *store, *self._threads, "--json")),
-            Child(name, liar.arguments(lie), LIAR),
-            "it announces blocks that nobody has worked for",
+            lying=Child(name, liar.arguments(lie), LIAR),
+            how="it announces blocks that nobody has worked for",
         )
 
 
@@ -299,6 +317,7 @@ class PeerRecipe(Recipe):
         return Place(
             Seat(name, self.role, f"{HOST}:{port}", self._rate),
             Child(name, (*where, *settings, *journal, *self._threads, "--json")),
+            tuple(other for other, _ in before),
         )
 
     async def transact(self, text: str) -> str:
@@ -337,6 +356,11 @@ class RaceRecipe(Recipe):
     title = "a race"
     noun = "node"
 
+    def __init__(self, site: Site, nodes: int, errands: Errands) -> None:
+        super().__init__(site, nodes, errands)
+        self._won = asyncio.Event()
+        self._won.set()  # Nothing is raced for yet.
+
     async def places(self) -> list[Place]:
         """The keeper, if there is one, is the first."""
         names = [f"Node{number}" for number in range(1, self.nodes + 1)]
@@ -369,6 +393,7 @@ class RaceRecipe(Recipe):
         return Place(
             Seat(name, self.role, f"{HOST}:{port}", self._rate),
             Child(name, (*where, *ledger, *self._difficulty, *journal, *self._threads, "--json")),
+            (self.hub,) if self.hub else (),
         )
 
     async def transact(self, text: str) -> str:
@@ -385,15 +410,29 @@ class RaceRecipe(Recipe):
         return f"{', '.join(sorted(took))} took the transaction."
 
     async def traffic(self) -> None:
-        """A payment now and then."""
+        """A payment now and then, and none while one is raced for."""
         while True:
-            await asyncio.sleep(RACE_SECONDS)
-            await _attempt(self.transact(payment(self.site.lots).text))
+            await asyncio.gather(asyncio.sleep(RACE_SECONDS), self._race_over())
+            self._won.clear()
+            if not await _attempt(self.transact(payment(self.site.lots).text)):
+                self._won.set()
+
+    async def _race_over(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._won.wait(), RACE_SECONDS_MAX)
+
+    def hear(self, observation: Observation) -> None:
+        """See `Recipe`."""
+        if observation.fact == WON:
+            self._won.set()
 
     @property
     def does(self) -> str:
         """Payments."""
-        return f"a transaction is sent every {RACE_SECONDS:.0f} s, so that there is work"
+        return (
+            f"a transaction is sent every {RACE_SECONDS:.0f} s, and none while one is raced for,"
+            " so that there is work"
+        )
 
 
 class CoordinatorRecipe(Recipe):
@@ -422,17 +461,19 @@ class CoordinatorRecipe(Recipe):
         name = f"agent-{self._number()}"
         way = await self.site.way(name, "coordinator", self._port)
         child = Child(name, ("agent", f"{HOST}:{way}", *self._threads, "--json"))
-        return Place(Seat(name, self.role, rate=self._rate), child)
+        return Place(Seat(name, self.role, rate=self._rate), child, (self.hub,))
 
 
 def _is_accepted(reply: str | BaseException) -> bool:
     return reply == ACCEPTED
 
 
-async def _attempt(action: Awaitable[str]) -> None:
+async def _attempt(action: Awaitable[str]) -> bool:
     """Who does not run, or is cut off, takes nothing: that is no reason to stop."""
     with contextlib.suppress(LocalError):
         await action
+        return True
+    return False
 
 
 RECIPES: dict[Network, type[Recipe]] = {

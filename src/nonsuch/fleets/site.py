@@ -27,6 +27,9 @@ HOST = "127.0.0.1"
 PORTS_TRIED_MAX = 1_000
 PORT_MAX = 65_535
 
+CALLERS_MAX = 4096
+"""Addresses that nodes have called from and that are remembered: a call costs one."""
+
 HASHLIB_RATE = 700_000.0
 """Hashes a second of one thread where there is no kernel that could be measured."""
 
@@ -57,8 +60,7 @@ class Site:
     `datagrams` says that nodes speak these and not TCP. The site holds what they leave of a port:
     so two networks that begin at the same time have none in common.
 
-    `moved` are the ports that were wanted and taken. `names` tells whose an address is, as nodes
-    know each other.
+    `moved` are the ports that were wanted and taken.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class Site:
         self.folder = folder
         self.threads = threads
         self.lots = lots
-        self.relays = Relays(lots) if control else None
-        self.names: dict[str, str] = {}
+        self.relays = Relays(lots, self._calls) if control else None
         self.moved: list[int] = []
         self._port = port
         self._kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
         self._held: list[socket.socket] = []
         self._links: set[frozenset[str]] = set()
+        self._names: dict[str, str] = {}
+        self._callers: dict[str, str] = {}
 
     @property
     def control(self) -> bool:
@@ -120,7 +123,7 @@ class Site:
                 self.moved.append(port)
                 continue
             self._port = port + 1
-            self.names[f"{HOST}:{port}"] = name
+            self._names[f"{HOST}:{port}"] = name
             return port
         raise LocalError(f"{PORTS_TRIED_MAX} ports from {self._port} on are taken")
 
@@ -130,7 +133,7 @@ class Site:
         if self.relays is None:
             return port
         way = await self.relays.connect(one, another, port)
-        self.names[f"{HOST}:{way}"] = another
+        self._names[f"{HOST}:{way}"] = another
         return way
 
     async def ways(self, one: str, one_port: int, another: str, another_port: int) -> list[int]:
@@ -140,8 +143,29 @@ class Site:
             return [another_port, one_port]
         ways = await self.relays.join(one, one_port, another, another_port)
         for way, name in zip(ways, (another, one), strict=True):
-            self.names[f"{HOST}:{way}"] = name
+            self._names[f"{HOST}:{way}"] = name
         return ways
+
+    def name_of(self, address: str) -> str | None:
+        """Whose an address is, as nodes know each other: where one is found, or has called from."""
+        return self._names.get(address) or self._callers.get(address)
+
+    def _calls(self, name: str, address: str) -> None:
+        """The system gives a port to one after the other; the last one counts."""
+        self._callers.pop(address, None)
+        self._callers[address] = name
+        if len(self._callers) > CALLERS_MAX:
+            del self._callers[next(iter(self._callers))]
+
+    def open(self, name: str) -> None:
+        """This node listens: the ways to it lead there."""
+        if self.relays is not None:
+            self.relays.open(name)
+
+    def shut(self, name: str) -> None:
+        """This node does not listen, or not any more: the ways to it lead nowhere."""
+        if self.relays is not None:
+            self.relays.shut(name)
 
     def part(self, alone: Iterable[str]) -> bool:
         """Cut each of these off from all others; all other links stand. False where none can be."""

@@ -36,7 +36,7 @@ from nonsuch.live.tcp import reason_of
 __all__ = ["CHILDREN_MAX", "END_SECONDS", "LINE_BYTES_MAX", "Child", "Children", "end_with_parent"]
 
 END_SECONDS = 2.0
-"""How long a child that was told to end may take."""
+"""How long a child that was told to end may take, unless its parent says otherwise."""
 
 OUTPUT_SECONDS = 1.0
 """How long processes that a child has left behind may still hold its output open."""
@@ -68,18 +68,22 @@ class Children:
     `hear` gets each line that a child says, without its end, and `died` the name and the exit
     status (or minus the signal) of each that ends though nobody here has asked it to, behind its
     last line. Both are called in the event loop. A name can be used again when its child has ended;
-    what is done to one that has ended is done to nobody.
+    what is done to one that has ended is done to nobody. Who is told to end and has not within
+    `end_seconds` is killed.
     """
 
     def __init__(
         self,
         hear: Callable[[str, str], None],
         died: Callable[[str, int], None],
+        *,
+        end_seconds: float = END_SECONDS,
     ) -> None:
         if not hasattr(os, "killpg"):
             raise LocalError("this system has no process groups: start each process by hand")
         self._hear = hear
         self._died = died
+        self._end_seconds = end_seconds
         self._processes: dict[str, _Process] = {}
         self._closed = False
         self._reading, self._writing = os.pipe()
@@ -125,7 +129,7 @@ class Children:
 
     async def stop(self, name: str) -> None:
         """Ask one to end, see that it does, and wait until it has."""
-        await _end([self._named(name)])
+        await _end([self._named(name)], self._end_seconds)
 
     async def kill(self, name: str) -> None:
         """Kill one, as `kill -9` does, and wait until it has ended."""
@@ -149,7 +153,7 @@ class Children:
         if not self._closed:
             self._closed = True
             try:
-                await _end(self._processes.values())
+                await _end(self._processes.values(), self._end_seconds)
             finally:
                 os.close(self._reading)
                 os.close(self._writing)
@@ -233,14 +237,14 @@ class _Process(asyncio.SubprocessProtocol):
         self._tell_of_death()
 
 
-async def _end(processes: Iterable[_Process]) -> None:
+async def _end(processes: Iterable[_Process], seconds: float) -> None:
     processes = list(processes)
     for process in processes:
         process.was_told = True
         process.signal(signal.SIGTERM)
         process.signal(signal.SIGCONT)  # One that is frozen wakes up to it.
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_SECONDS):
+        async with asyncio.timeout(seconds):
             for process in processes:
                 await process.ended.wait()
     await _kill(processes)

@@ -7,6 +7,11 @@ A link that is cut behaves like a pulled cable: connections stand and nothing ar
 under way arrives once the link is mended, and datagrams are lost. A share of loss is for datagrams
 alone, since TCP repeats what is lost.
 
+Nobody is to believe that he reaches who is not there. So a way of TCP refuses connections, as the
+neighbour's own port would, until somebody says that the neighbour is there (`open`), and again when
+he is gone (`shut`). A neighbour that does not answer all the same is dialled before anything is
+passed on, and whoever called is cut off at once.
+
     node a ── where a finds b ── [link] ── where b finds a ── node b
 """
 
@@ -15,7 +20,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterable
+import socket
+import struct
+from collections.abc import Callable, Iterable
 
 from nonsuch.errors import LocalError
 from nonsuch.live.tcp import reason_of
@@ -31,6 +38,15 @@ READ_BYTES = 2**16
 CONNECTIONS_MAX = 1024
 """Connections of one link at once; more are refused."""
 
+BACKLOG = 128
+"""Connections of one way that wait to be accepted."""
+
+REST_SECONDS = 1.0
+"""When to try again where the system has no descriptor left."""
+
+RESET = struct.pack("ii", 1, 0)
+"""Linger for no time: a connection that is closed is reset (`struct linger`, socket(7))."""
+
 
 class _Link:
     """What two nodes have between them."""
@@ -41,14 +57,92 @@ class _Link:
         self.connections: set[asyncio.Task[None]] = set()
 
 
-class Relays:
-    """All links of a network. Made in the event loop; `close` ends every one of them."""
+class _Way:
+    """A port at which somebody finds a neighbour who listens at `port`, over a link.
 
-    def __init__(self, lots: random.Random) -> None:
+    The port is held by a socket that does not listen, so that it is the same in every life of the
+    neighbour and nobody else's meanwhile: the system refuses who calls there. Raises `OSError`.
+    """
+
+    def __init__(
+        self, link: _Link, caller: str, port: int, accepted: Callable[[_Way, socket.socket], None]
+    ) -> None:
+        self.link = link
+        self.caller = caller
+        self.port = port
+        self._accepted = accepted
+        self._held = _bound(0)
+        self.number: int = self._held.getsockname()[1]
+        self._listening: socket.socket | None = None
+        self._wanted = False
+
+    def open(self) -> None:
+        """Take connections."""
+        self._wanted = True
+        self._listen()
+
+    def _listen(self) -> None:
+        if not self._wanted or self._listening is not None:
+            return
+        try:
+            listening = _bound(self.number)
+        except OSError:
+            self._rest()
+            return
+        listening.listen(BACKLOG)
+        self._listening = listening
+        asyncio.get_running_loop().add_reader(listening, self._accept)
+
+    def _rest(self) -> None:
+        """What cannot be now is tried again."""
+        asyncio.get_running_loop().call_later(REST_SECONDS, self._listen)
+
+    def _accept(self) -> None:
+        assert self._listening is not None, "who does not listen is not called"
+        try:
+            near, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # It has thought better of it.
+        except OSError:
+            self._stop()
+            self._rest()
+            return
+        near.setblocking(False)
+        self._accepted(self, near)
+
+    def shut(self) -> None:
+        """Refuse connections."""
+        self._wanted = False
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self.shut()
+        self._held.close()
+
+
+class Relays:
+    """All links of a network. Made in the event loop; `close` ends every one of them.
+
+    `calls` hears from what address somebody is about to call a neighbour through a link: the name,
+    and the address as the neighbour will see it.
+    """
+
+    def __init__(
+        self, lots: random.Random, calls: Callable[[str, str], None] = lambda _name, _address: None
+    ) -> None:
         self.loss = 0.0
         self._lots = lots
+        self._calls = calls
         self._links: dict[frozenset[str], _Link] = {}
-        self._servers: list[asyncio.Server] = []
+        self._ways: dict[str, list[_Way]] = {}
+        self._there: set[str] = set()
         self._transports: list[asyncio.DatagramTransport] = []
 
     # What nodes are given.
@@ -58,21 +152,26 @@ class Relays:
 
         Raises `LocalError` where there is no port left.
         """
-        link = self._link(one, another)
-
-        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # A task of our own: asyncio complains of those that it made itself and we cancel.
-            task = asyncio.ensure_future(self._relay(link, port, reader, writer))
-            link.connections.add(task)
-            task.add_done_callback(link.connections.discard)
-
         try:
-            server = await asyncio.start_server(accepted, HOST, 0, limit=READ_BYTES)
+            way = _Way(self._link(one, another), one, port, self._accepted)
         except OSError as error:
             raise LocalError(f"cannot make a link: {reason_of(error)}") from None
-        self._servers.append(server)
-        number: int = server.sockets[0].getsockname()[1]
-        return number
+        self._ways.setdefault(another, []).append(way)
+        if another in self._there:
+            way.open()
+        return way.number
+
+    def open(self, name: str) -> None:
+        """This one is there: it takes connections."""
+        self._there.add(name)
+        for way in self._ways.get(name, ()):
+            way.open()
+
+    def shut(self, name: str) -> None:
+        """This one is gone: connections to it are refused."""
+        self._there.discard(name)
+        for way in self._ways.get(name, ()):
+            way.shut()
 
     async def join(self, one: str, one_port: int, another: str, another_port: int) -> list[int]:
         """The ports at which `one` finds `another`, and `another` finds `one`, for datagrams.
@@ -119,8 +218,9 @@ class Relays:
 
     async def close(self) -> None:
         """End all."""
-        for server in self._servers:
-            server.close()
+        for ways in self._ways.values():
+            for way in ways:
+                way.close()
         for transport in self._transports:
             transport.close()
         tasks = [task for link in self._links.values() for task in link.connections]
@@ -131,30 +231,68 @@ class Relays:
     def _link(self, one: str, another: str) -> _Link:
         return self._links.setdefault(frozenset((one, another)), _Link())
 
-    async def _relay(
-        self,
-        link: _Link,
-        port: int,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        """One connection, from its beginning to its end."""
-        if len(link.connections) > CONNECTIONS_MAX:
-            writer.transport.abort()
+    def _accepted(self, way: _Way, near: socket.socket) -> None:
+        connections = way.link.connections
+        if len(connections) >= CONNECTIONS_MAX:
+            _reset(near)
             return
-        try:
-            await link.mended.wait()
-            far_reader, far_writer = await asyncio.open_connection(HOST, port, limit=READ_BYTES)
+        task = asyncio.ensure_future(self._relay(way, near))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    async def _relay(self, way: _Way, near: socket.socket) -> None:
+        """One connection, from its beginning to its end."""
+        with near, socket.socket() as far:
+            await way.link.mended.wait()
             try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_pass_on(link, reader, far_writer))
-                    both.create_task(_pass_on(link, far_reader, writer))
-            finally:
-                far_writer.transport.abort()
-        except* OSError:
-            pass  # Whoever is gone: the other one is told by the end of its connection.
-        finally:
-            writer.transport.abort()
+                await self._dial(way, far)
+            except OSError:
+                _reset(near)
+                return
+            await _pass_both_on(way.link, near, far)
+
+    async def _dial(self, way: _Way, far: socket.socket) -> None:
+        far.setblocking(False)
+        far.bind((HOST, 0))
+        host, number = far.getsockname()
+        self._calls(way.caller, f"{host}:{number}")  # First, for the neighbour tells of it at once.
+        await asyncio.get_running_loop().sock_connect(far, (HOST, way.port))
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket at a port that another one of ours may hold. Raises `OSError`."""
+    bound = socket.socket()
+    try:
+        for option in ("SO_REUSEADDR", "SO_REUSEPORT"):  # BSD wants the latter for this
+            if hasattr(socket, option):
+                bound.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+        bound.setblocking(False)
+        bound.bind((HOST, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _reset(near: socket.socket) -> None:
+    """End a connection so that whoever called knows that nobody was there."""
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    near.close()
+
+
+async def _pass_both_on(link: _Link, near: socket.socket, far: socket.socket) -> None:
+    """Both directions, until both have ended or one of the two is gone."""
+    near_reader, near_writer = await asyncio.open_connection(sock=near, limit=READ_BYTES)
+    far_reader, far_writer = await asyncio.open_connection(sock=far, limit=READ_BYTES)
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_pass_on(link, near_reader, far_writer))
+            both.create_task(_pass_on(link, far_reader, near_writer))
+    except* OSError:
+        pass  # The other one is told by the end of its connection.
+    finally:
+        near_writer.transport.abort()
+        far_writer.transport.abort()
 
 
 async def _pass_on(link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
