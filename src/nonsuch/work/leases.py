@@ -47,7 +47,7 @@ class LeaseBook:
     `free` says how many nonces wait to be leased. Do not set it.
     """
 
-    __slots__ = ("_done", "_frontier", "_open", "_returned", "_start", "_stop", "free")
+    __slots__ = ("_copied", "_done", "_frontier", "_open", "_returned", "_start", "_stop", "free")
 
     def __init__(self, start: int, stop: int, done: Iterable[range] = ()) -> None:
         self._start = start
@@ -58,6 +58,8 @@ class LeaseBook:
         self._returned = deque((gap.start, gap.stop) for gap in gaps)
         self.free = self._stop - self._frontier + sum(gap.stop - gap.start for gap in gaps)
         self._open: dict[int, Shard] = {}
+        # Shards that are out and had a second lease at some time: no others can be done in part.
+        self._copied: dict[Shard, None] = {}
 
     @property
     def start(self) -> int:
@@ -112,6 +114,7 @@ class LeaseBook:
         shard = self._open[of]
         shard.leases.append(number)
         self._open[number] = shard
+        self._copied[shard] = None
         return shard
 
     def finish(self, number: int, stop: int) -> list[int]:
@@ -120,41 +123,37 @@ class LeaseBook:
         What the holder left undone is free again, unless a copy of the shard is still out. Raises
         `KeyError` where the lease is not open: the result is late and must not count.
         """
-        shard = self._open.pop(number)
-        shard.leases.remove(number)
+        shard = self._close(number)
         stop = min(stop, shard.stop)
         if shard.start < stop:
             self._done.add(shard.start, stop)
         if stop < shard.stop:
             self._free_rest(shard)
             return []
-        rivals, shard.leases = shard.leases, []
+        rivals = list(shard.leases)
         for rival in rivals:
-            del self._open[rival]
+            self._close(rival)
         return rivals
 
     def give_back(self, number: int) -> None:
         """The lease is lost: what is not done of its shard goes to the end of the queue."""
-        shard = self._open.pop(number)
-        shard.leases.remove(number)
-        self._free_rest(shard)
+        self._free_rest(self._close(number))
 
     def redo(self, start: int, stop: int) -> int:
         """Take back that [start, stop) is done; it must be searched again. Returns how many."""
         stop = min(stop, self._stop)
         if start >= stop:
             return 0
-        before = self._done.total
-        kept = list(self._done.gaps(start, stop))
+        taken = RangeSet(self._done.gaps(start, stop))
+        redone = stop - start - taken.total
         self._done.remove(start, stop)
         # Neither what was not done, nor what a copy of a shard is out for, is free now.
-        taken = RangeSet(kept)
-        for shard in self._open.values():
+        for shard in self._copied:
             taken.add(shard.start, shard.stop)
         for part in taken.gaps(start, stop):
             self._returned.append((part.start, part.stop))
             self.free += part.stop - part.start
-        return before - self._done.total
+        return redone
 
     def truncate(self, stop: int) -> list[int]:
         """Nothing from `stop` on matters any more. Returns the leases that this makes void."""
@@ -167,7 +166,7 @@ class LeaseBook:
         # What is left of a shard may be done: a rival of this lease came as far as the new stop.
         void = [n for n, shard in self._open.items() if self._done.covers(shard.start, shard.stop)]
         for number in void:
-            self._open.pop(number).leases.remove(number)
+            self._close(number)
         cut = ((start, min(end, self._stop)) for start, end in self._returned)
         self._returned = deque((start, end) for start, end in cut if start < end)
         returned = sum(end - start for start, end in self._returned)
@@ -175,6 +174,14 @@ class LeaseBook:
         if self._done:
             self._done.remove(self._stop, max(self._stop, next(reversed(list(self._done))).stop))
         return void
+
+    def _close(self, number: int) -> Shard:
+        """The lease is open no more; a shard without any is not out any more."""
+        shard = self._open.pop(number)
+        shard.leases.remove(number)
+        if not shard.leases:
+            self._copied.pop(shard, None)
+        return shard
 
     def _free_rest(self, shard: Shard) -> None:
         if shard.leases:
@@ -205,3 +212,6 @@ class LeaseBook:
         assert self.free == sum(part.stop - part.start for part in free), "free is miscounted"
         for number, shard in self._open.items():
             assert number in shard.leases, f"lease {number} does not know its shard"
+            leased = sum(gap.stop - gap.start for gap in self._done.gaps(shard.start, shard.stop))
+            assert leased == shard.count or shard in self._copied, f"{shard} was not copied"
+        assert all(shard.leases for shard in self._copied), "what is not out is done, or free"
