@@ -29,24 +29,21 @@ class FrameWire(Generic[M]):
     """One end of one connection that speaks in frames.
 
     `decoder` knows the messages; a frame may have `frame_bytes_max` bytes, its length not counted.
-    Each message of the class `hello` sets that bound anew, to what `_earned` says.
+    Each message of one of the classes `earning` sets that bound anew, to what `_earned` says.
     """
 
-    __slots__ = ("_buffer", "_decode", "_error", "_frame_bytes_max", "_hello")
+    __slots__ = ("_buffer", "_decode", "_earning", "_error", "_frame_bytes_max")
 
     name = ""
 
     def __init__(
-        self,
-        decoder: msgspec.msgpack.Decoder[M],
-        frame_bytes_max: int,
-        hello: type[M] | None = None,
+        self, decoder: msgspec.msgpack.Decoder[M], frame_bytes_max: int, *earning: type[M]
     ) -> None:
         self._buffer = b""
         self._decode = decoder.decode
         self._error: RemoteProtocolError | None = None
         self._frame_bytes_max = frame_bytes_max
-        self._hello = hello
+        self._earning = earning
 
     def encode(self, message: object) -> bytes:
         """The bytes of a message."""
@@ -77,14 +74,14 @@ class FrameWire(Generic[M]):
                 message = self._decode(buffer[begin:position])
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise self._break(f"no message: {error}") from None
-            if type(message) is self._hello:
+            if type(message) in self._earning:
                 self._frame_bytes_max = self._earned(message)
             messages.append(message)
         self._buffer = buffer[position:]
         return messages
 
-    def _earned(self, _hello: M) -> int:
-        """Bytes that a frame may have after this hello: as before, unless a wire says otherwise."""
+    def _earned(self, _message: M) -> int:
+        """Bytes that a frame may have after this: as before, unless a wire says otherwise."""
         return self._frame_bytes_max
 
     def _break(self, reason: str) -> RemoteProtocolError:

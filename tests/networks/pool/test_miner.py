@@ -9,7 +9,7 @@ import pytest
 
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.messages import (
-    LEASES_MAX,
+    LEASES_PLAIN_MAX,
     Answer,
     Beat,
     Hello,
@@ -347,7 +347,7 @@ def test_a_lease_that_is_just_possible_is_searched(possible: Lease) -> None:
 
 def test_a_pool_that_sends_lease_after_lease() -> None:
     bench = Bench()
-    for number in range(LEASES_MAX):
+    for number in range(LEASES_PLAIN_MAX):
         bench.hears(lease(number, 1000 * number))
     assert bench.hears(lease(99)) == [Close(1, "more than 8 leases at once")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,11 +18,16 @@ from fuzz.wire import fuzz_one, inputs
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.messages import (
+    LEASE_SECONDS_ASKED_MAX,
     LEASES_MAX,
+    LEASES_PLAIN_MAX,
     MESSAGE_BYTES_MAX,
+    SLOTS_MAX,
+    WORKERS_MAX,
     Answer,
     Ask,
     Beat,
+    Capacity,
     Ended,
     Hello,
     Lease,
@@ -108,9 +114,13 @@ MESSAGES: dict[str, st.SearchStrategy[Message]] = {
         threads=st.integers(0, 2**20),
         rate=st.floats(0, 1e12),
     ),
-    "beat": st.builds(
-        Beat, leases=st.lists(numbers, max_size=LEASES_MAX).map(tuple), hashes=numbers
+    "capacity": st.builds(
+        Capacity,
+        slots=st.integers(0, SLOTS_MAX),
+        workers=st.integers(0, WORKERS_MAX),
+        seconds=st.floats(0, LEASE_SECONDS_ASKED_MAX),
     ),
+    "beat": st.builds(Beat, leases=st.lists(numbers, max_size=50).map(tuple), hashes=numbers),
     "result": st.builds(
         Result,
         lease=numbers,
@@ -368,9 +378,25 @@ def test_the_longest_messages_of_a_miner_fit() -> None:
     said = [
         Hello("miner"),
         Result(NUMBER_MAX, NUMBER_MAX, (NUMBER_MAX,) * SHARES_MAX),
+        Beat((NUMBER_MAX,) * LEASES_PLAIN_MAX, NUMBER_MAX),
+        Capacity(SLOTS_MAX),
+        Beat((NUMBER_MAX,) * LEASES_MAX, NUMBER_MAX),
+        Capacity(1),
         Beat((NUMBER_MAX,) * LEASES_MAX, NUMBER_MAX),
     ]
     assert decoded(encoded(*said), accepts_puzzles=False) == said
+
+
+def test_a_miner_earns_what_its_slots_need_and_a_stranger_nothing() -> None:
+    full = Beat((NUMBER_MAX,) * LEASES_MAX, NUMBER_MAX)
+    many = Capacity(SLOTS_MAX)
+    assert decoded(encoded(Hello("miner"), many, full), accepts_puzzles=False)[2] == full
+    refused = f"where {MINER_BYTES_MAX} are allowed"
+    assert refused in refusal(encoded(Hello("miner"), full), accepts_puzzles=False)
+    few = Capacity(SLOTS_MAX // 8)
+    assert refused in refusal(encoded(Hello("miner"), few, full), accepts_puzzles=False)
+    refused = f"where {HELLO_BYTES_MAX} are allowed"
+    assert refused in refusal(encoded(many, full), accepts_puzzles=False)
 
 
 def test_the_longest_messages_of_a_client_fit() -> None:
@@ -436,7 +462,11 @@ def test_the_status_of_the_largest_job_can_be_said() -> None:
         b"\x92\xa6retire\xa0",
         b"\x92\xa6retire\xd9\x81" + b"x" * 129,
         b"\x92\xa5hello\xa5minor",
-        b"\x92\xa4beat\x99" + bytes(9),
+        b"\x92\xa4beat\xdc\x10\x01" + bytes(LEASES_MAX + 1),
+        b"\x92\xa8capacity\xcd\x08\x01",
+        b"\x92\xa8capacity\xff",
+        b"\x94\xa8capacity\x01\x00\xcb" + struct.pack(">d", 60.1),
+        b"\x94\xa8capacity\x01\x00\xcb" + struct.pack(">d", float("nan")),
         b"\x92\xa4beat\xdd\xff\xff\xff\xff",
         b"\x93\xa6revoke\x01" + b"\x91" * 3000,
         b"\x92\xa6revoke\x01\x01",

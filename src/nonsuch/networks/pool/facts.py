@@ -29,6 +29,7 @@ __all__ = [
     "Progressed",
     "Reported",
     "Restored",
+    "SearchGivenUp",
     "ShardTaken",
     "ShardVoided",
     "SubmitRefused",
@@ -214,6 +215,15 @@ class Worked(_Fact, frozen=True):
     seconds: float
 
 
+class SearchGivenUp(_Fact, frozen=True):
+    """A worker that should have searched a shard long ago is given up; the pool has it back."""
+
+    job: str
+    start: int
+    stop: int
+    seconds: float
+
+
 # Of a client.
 
 
@@ -270,6 +280,7 @@ Fact = (
     | PoolRefused
     | ShardTaken
     | Worked
+    | SearchGivenUp
     | Progressed
     | Answered
     | SubmitRefused

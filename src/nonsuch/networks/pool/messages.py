@@ -33,12 +33,14 @@ from nonsuch.work.target import Target
 
 __all__ = [
     "LEASES_MAX",
+    "LEASES_PLAIN_MAX",
     "LEASE_SECONDS_ASKED_MAX",
     "MESSAGE_BYTES_MAX",
     "PROTOCOL",
     "RATE_MAX",
     "SLOTS_MAX",
     "VERSION",
+    "WORKERS_MAX",
     "Answer",
     "Ask",
     "Beat",
@@ -58,6 +60,7 @@ __all__ = [
     "Watch",
     "Welcome",
     "Withdraw",
+    "leases_max",
     "target_bytes",
     "target_of",
 ]
@@ -68,11 +71,17 @@ VERSION = 1
 MESSAGE_BYTES_MAX = 2**16
 """Bytes before, or after, the nonce of a job. A longer message wants its digest mined instead."""
 
-LEASES_MAX = 8
-"""Leases that one miner holds at once: one being searched, one waiting, and room to change."""
-
 SLOTS_MAX = 2048
 """Leases that a miner may search at once; a larger cluster has several miners."""
+
+LEASES_PLAIN_MAX = 8
+"""Leases that a miner of one slot holds: one being searched, one waiting, and room to change."""
+
+LEASES_MAX = 2 * SLOTS_MAX
+"""Leases that any miner holds at once: with each that is searched, one that waits."""
+
+WORKERS_MAX = 2**20
+"""Workers, or threads, that a miner may say it has. For people."""
 
 LEASE_SECONDS_ASKED_MAX = 60.0
 """No miner may ask for longer leases: what it holds is lost with it."""
@@ -154,6 +163,11 @@ def _nonce_name(encoding: NonceEncoding) -> str:
     return _NONCE_NAMES.get(encoding, "square")
 
 
+def leases_max(slots: int) -> int:
+    """How many leases a miner holds at most that has said `slots`, or nothing: then it has one."""
+    return max(LEASES_PLAIN_MAX, 2 * slots)
+
+
 def target_of(data: bytes) -> Target:
     """A target from the 32 bytes, big-endian, in which it travels. Raises `LocalError` for zero."""
     return Target(int.from_bytes(data, "big"))
@@ -179,7 +193,7 @@ class Hello(_Message, frozen=True, tag="hello"):
     version: int = VERSION
     token: Name = ""
     name: Name = ""
-    threads: Annotated[int, Meta(ge=0, le=2**20)] = 1
+    threads: Annotated[int, Meta(ge=0, le=WORKERS_MAX)] = 1
     rate: Annotated[float, Meta(ge=0, le=RATE_MAX)] = 0.0
 
 
@@ -187,7 +201,7 @@ class Hello(_Message, frozen=True, tag="hello"):
 
 
 class Beat(_Message, frozen=True, tag="beat"):
-    """I am alive, hold these leases, and have tried so many nonces of the one I search."""
+    """I am alive, hold these leases, and have tried so many nonces of those that I search."""
 
     leases: Annotated[tuple[Number, ...], Meta(max_length=LEASES_MAX)] = ()
     hashes: Number = 0
@@ -202,7 +216,7 @@ class Capacity(_Message, frozen=True, tag="capacity"):
     """
 
     slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)]
-    workers: Annotated[int, Meta(ge=0, le=2**20)] = 0
+    workers: Annotated[int, Meta(ge=0, le=WORKERS_MAX)] = 0
     seconds: Annotated[float, Meta(ge=0, le=LEASE_SECONDS_ASKED_MAX)] = 0.0
 
 
