@@ -96,7 +96,7 @@ class KeeperWire(FrameWire[Message]):
     name = "nonsuch"
 
     def __init__(self, *, dialled: bool) -> None:
-        super().__init__(_decoder, ANSWER_BYTES_MAX, None if dialled else Hello)
+        super().__init__(_decoder, ANSWER_BYTES_MAX, *(() if dialled else (Hello,)))
 
-    def _earned(self, _hello: Message) -> int:
+    def _earned(self, _message: Message) -> int:
         return QUESTION_BYTES_MAX
