@@ -7,7 +7,8 @@ a huge job nor catch up on time in which it did not exist.
 
 **Size.** A shard should take its miner `shard_seconds`. Toward the end of a job shards shrink with
 what is left, to the miner's part of half of it, down to `TAIL_SECONDS`: so all miners come to the
-end together. A second lease is given ahead only while there is plenty.
+end together. A second lease is given ahead only while there is plenty. Jobs of the pool's own node
+(`gather`) are served one after the other, and the next one fills the end of this one.
 
 **The last shards.** When nothing is left to lease, an idle miner gets a copy of a shard that its
 holder will not finish before the idle one could. Oldest leases are looked at first, and only a few.
@@ -72,9 +73,14 @@ class Quota(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def quota_for(count: int) -> Quota:
-    """The quota of so many nonces; remembered, because sizes repeat."""
+def quota_for(count: int, asked: Target | None = None) -> Quota:
+    """The quota of so many nonces, those that meet `asked` included.
+
+    Remembered, because sizes repeat.
+    """
     limit = share_limit(count)
+    if asked is not None and asked.value > limit.value:
+        limit = asked
     return Quota(limit, limit.bits, expected_shares(count, limit))
 
 
@@ -126,15 +132,22 @@ class Dispatcher:
             return FIRST_NONCES
         rate = min(miner.rate, RATE_HINT_MAX)
         wanted = rate * (self._settings.shard_seconds if miner.results else FIRST_SECONDS)
-        part = job.book.free * TAIL_PART * rate / max(rate, self._roster.rate)
+        part = self._free(job) * TAIL_PART * rate / max(rate, self._roster.rate)
         count = int(min(wanted, max(part, rate * TAIL_SECONDS), COUNT_MAX))
         return _rounded(max(1, count))
+
+    def _free(self, job: Job) -> int:
+        """What is left to lease until this job's miners come to an end; O(1) but in a relay."""
+        if job.gather is None:
+            return job.book.free
+        behind = (other for _, _, other in self._heap if other.gather is not None)
+        return job.book.free + sum(other.book.free for other in behind)
 
     def is_plenty(self, job: Job, count: int) -> bool:
         """Whether a lease of `count` nonces may be given to a miner that is still busy."""
         if self._settings.shard_nonces is not None:
-            return job.book.free > PLENTY * count * len(self._roster.miners)
-        return job.book.free > PLENTY * self._settings.shard_seconds * self._roster.rate
+            return self._free(job) > PLENTY * count * len(self._roster.miners)
+        return self._free(job) > PLENTY * self._settings.shard_seconds * self._roster.rate
 
     def slow_grant(
         self, jobs: dict[str, Job], grants: dict[int, Grant], miner: Miner, now: float

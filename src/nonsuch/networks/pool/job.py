@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nonsuch.networks.pool.gather import Gather
 from nonsuch.networks.pool.messages import Answer, Status, target_of
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
 from nonsuch.work.leases import LeaseBook
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Proof, Puzzle
+from nonsuch.work.target import Target
 
 __all__ = ["Finished", "Job"]
 
@@ -31,7 +33,10 @@ MESSAGE_CHARACTERS_MAX = 200
 
 
 class Job:
-    """A job that runs or waits. `now` is when it came, or came back from disk."""
+    """A job that runs or waits. `now` is when it came, or came back from disk.
+
+    One that has a `gather` is the pool's own (`gather`): clients do not see it, nor does the disk.
+    """
 
     __slots__ = (
         "_measured",
@@ -40,6 +45,7 @@ class Job:
         "best",
         "book",
         "found",
+        "gather",
         "id",
         "is_liteminer",
         "now",
@@ -56,9 +62,16 @@ class Job:
     )
 
     def __init__(
-        self, opened: JobOpened, order: int, now: float, *, done: Iterable[range] = ()
+        self,
+        opened: JobOpened,
+        order: int,
+        now: float,
+        *,
+        done: Iterable[range] = (),
+        gather: Gather | None = None,
     ) -> None:
         self.opened = opened
+        self.gather = gather
         self.id = opened.job
         self.order = order
         self.now = now
@@ -68,7 +81,9 @@ class Job:
         self.best: Proof | None = None
         self._merit: tuple[int, int] | None = None
         self.found: int | None = None
-        self.is_liteminer = self.target is None and _is_liteminer(self.puzzle)
+        self.is_liteminer = (
+            self.target is None and self.share_limit is None and _is_liteminer(self.puzzle)
+        )
         self.served = 0
         self.queued = False
         self.audits = 0
@@ -79,6 +94,7 @@ class Job:
         self._measured = (now, self.book.done.total)
         last = self.puzzle.prove(opened.last)
         self.offer(last)
+        self.gathered([last.nonce])
         if self.target is not None and self.target.admits(last.rank):
             self.found = last.nonce
 
@@ -86,6 +102,16 @@ class Job:
     def total(self) -> int:
         """How many nonces it has."""
         return self.opened.last + 1 - self.opened.first
+
+    @property
+    def share_limit(self) -> Target | None:
+        """Nonces that meet it must be named, however small the shard; None where none must."""
+        return None if self.gather is None else self.gather.limit
+
+    def gathered(self, shares: Iterable[int]) -> None:
+        """Shares of this job, each hashed here."""
+        if self.gather is not None:
+            self.gather.take(self.puzzle, shares)
 
     @property
     def described(self) -> tuple[str, str]:

@@ -1,21 +1,25 @@
-"""Clients and their jobs: accepted, watched, answered, withdrawn, and there again after a crash.
+"""Jobs and whose they are: accepted, watched, answered, withdrawn, and there again after a crash.
 
 A job's id is its client's choice, so everything here can be said twice: a submit that comes again,
 because its connection broke before anybody answered, is the same job, and watching it again does no
 harm. An answer is kept for whoever comes back, up to `PoolSettings.finished_max` of them.
+
+What `LOCAL` asks for is a job like any other (`gather`), except that clients do not see it and that
+it ends with this life of the pool.
 """
 
 from __future__ import annotations
 
 from nonsuch.errors import LocalError, RemoteError
 from nonsuch.networks.pool import facts, messages, records
+from nonsuch.networks.pool.gather import Gather
 from nonsuch.networks.pool.job import Finished, Job
 from nonsuch.networks.pool.leases import WAKE_SECONDS, Leases
 from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.roster import Peer
 from nonsuch.networks.pool.state import REASON_CHARACTERS_MAX, State
 from nonsuch.networks.pool.statistics import JobStatistics
-from nonsuch.node import Cancel
+from nonsuch.node import LOCAL, Advanced, Cancel, Search, Send
 from nonsuch.work.puzzle import Proof
 
 __all__ = ["Jobs"]
@@ -23,6 +27,9 @@ __all__ = ["Jobs"]
 
 RANK_BITS_MIN = 64
 """LiteMiner's number: the share limit of the longest shard still lies between two such ranks."""
+
+GATHER_BITS = 128
+"""Names of the pool's own jobs are so long that no client's job has one of them already."""
 
 
 class RequestRefused(RemoteError):
@@ -44,6 +51,8 @@ class Jobs:
     def submit(self, peer: Peer, submit: messages.Submit, now: float) -> None:
         """A new job, or one that is known already."""
         state = self._state
+        if state.settings.refuses_jobs:
+            raise self._refusal(peer, submit.job, state.settings.refuses_jobs)
         opened = records.JobOpened(
             submit.job,
             submit.puzzle,
@@ -92,7 +101,7 @@ class Jobs:
             state.send(peer.number, finished.status)
             state.send(peer.number, finished.answer)
             return
-        job = state.jobs.get(watch.job)
+        job = self._client_job(watch.job)
         if job is None:
             raise self._refusal(peer, watch.job, "this pool has no job of this id")
         job.watchers[peer.number] = None
@@ -102,13 +111,17 @@ class Jobs:
 
     def withdraw(self, peer: Peer, withdraw: messages.Withdraw, now: float) -> None:
         """The job is not needed any more."""
-        job = self._state.jobs.get(withdraw.job)
+        job = self._client_job(withdraw.job)
         if job is None:
             finished = withdraw.job in self._state.finished
             reason = "this job is done already" if finished else "this pool has no job of this id"
             raise self._refusal(peer, withdraw.job, reason)
         job.watchers[peer.number] = None
         self._end(job, "withdrawn", now)
+
+    def _client_job(self, name: str) -> Job | None:
+        job = self._state.jobs.get(name)
+        return None if job is None or job.gather is not None else job
 
     def left(self, peer: Peer, now: float) -> None:
         """A client's connection has ended."""
@@ -125,13 +138,39 @@ class Jobs:
         self._state.send(peer.number, messages.Ended(job, reason))
         return RequestRefused(reason)
 
+    # What the pool's own node asks for.
+
+    def gather(self, search: Search, now: float) -> None:
+        """Have all miners do this search. Raises `LocalError` where they cannot."""
+        state, gather = self._state, Gather(search)
+        opened = records.JobOpened(
+            f"{state.lots.getrandbits(GATHER_BITS):0{GATHER_BITS // 4}x}",
+            messages.PuzzleForm.of(search.puzzle),
+            search.nonces.start,
+            search.nonces.stop - 1,
+            None if gather.target is None else messages.target_bytes(gather.target),
+            stays=False,
+        )
+        job = self._made(opened, now, gather=gather)
+        state.jobs[job.id] = state.gathers[search.task] = job
+        state.dispatcher.offer(job)
+        self._leases.serve_idle(now)
+        state.wake(now + WAKE_SECONDS)
+        self.complete_if_done(job, now)
+
+    def cancel(self, task: int, now: float) -> None:
+        """Such a search is not needed any more."""
+        job = self._state.gathers.get(task)
+        if job is not None:
+            self._withdraw(job, now)
+
     # What becomes of jobs.
 
     def offer(self, job: Job, proof: Proof) -> bool:
         """A nonce that was hashed here: is it the best so far, or the first that is admitted?"""
         before = job.best
         changed = self._offer(job, proof)
-        if job.best is not before:
+        if job.best is not before and job.gather is None:
             self._tell_best(job)
         return changed
 
@@ -152,6 +191,10 @@ class Jobs:
         """Answer a job that has nothing left to do. The answer is on disk before it is sent."""
         state = self._state
         if not job.complete or state.jobs.get(job.id) is not job:
+            return
+        if job.gather is not None:
+            state.effects.append(Send(LOCAL, job.gather.searched(job.so_far)))
+            self._retire(job)
             return
         closed = job.closed(now)
         state.close_job(job.id, closed)
@@ -181,6 +224,10 @@ class Jobs:
         for watcher in job.watchers:
             state.send(watcher, messages.Ended(job.id, reason))
         state.emit(facts.JobEnded(job.id, reason))
+        self._withdraw(job, now)
+
+    def _withdraw(self, job: Job, now: float) -> None:
+        state = self._state
         if state.own_audit is not None and state.own_audit.audit.job is job:
             state.effects.append(Cancel(state.own_audit.task))
             state.own_audit = None
@@ -192,6 +239,8 @@ class Jobs:
         """The job is no more; nobody needs to remember it."""
         state = self._state
         del state.jobs[job.id]
+        if job.gather is not None:
+            del state.gathers[job.gather.task]
         owner = state.roster.peers.get(job.owner)
         if owner is not None:
             owner.jobs -= 1
@@ -208,6 +257,11 @@ class Jobs:
     def tell_watchers(self, now: float) -> None:
         """How each watched job stands."""
         state = self._state
+        for task, job in state.gathers.items():
+            tried = self.tried(job)
+            job.measure(tried, now)
+            state.effects.append(Send(LOCAL, Advanced(task, tried)))
+            state.wake(now + WAKE_SECONDS)
         for job in state.jobs.values():
             if job.watchers:
                 status = self._status(job, now)
@@ -266,7 +320,13 @@ class Jobs:
             state.dispatcher.offer(job)
             self.complete_if_done(job, now)
 
-    def _made(self, opened: records.JobOpened, now: float, done: tuple[range, ...] = ()) -> Job:
+    def _made(
+        self,
+        opened: records.JobOpened,
+        now: float,
+        done: tuple[range, ...] = (),
+        gather: Gather | None = None,
+    ) -> Job:
         """Raises `LocalError` for a job that makes no sense."""
         puzzle = opened.puzzle.puzzle()
         if not opened.first <= opened.last < puzzle.nonce.count:
@@ -282,7 +342,7 @@ class Jobs:
         if opened.target is not None:
             messages.target_of(opened.target)
         self._order += 1
-        return Job(opened, self._order, now, done=done)
+        return Job(opened, self._order, now, done=done, gather=gather)
 
     def _known(self, name: str) -> records.JobOpened | None:
         job = self._state.jobs.get(name)

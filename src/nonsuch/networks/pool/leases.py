@@ -106,9 +106,10 @@ class Leases:
         state.number += 1
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
-        job.served += shard.count
+        # What the pool's own node asks for is served in its order, one after the other.
+        job.served += 0 if job.gather is not None else shard.count
         state.dispatcher.offer(job)
-        self._open(Grant(state.number, job, shard, miner, _quota(shard, miner), now))
+        self._open(Grant(state.number, job, shard, miner, _quota(job, shard, miner), now))
         return True
 
     def _copy(self, miner: Miner, now: float) -> bool:
@@ -119,7 +120,8 @@ class Leases:
         state.number += 1
         shard = slow.job.book.copy(state.number, slow.number)
         state.counts["copies"] += 1
-        self._open(Grant(state.number, slow.job, shard, miner, _quota(shard, miner), now))
+        quota = _quota(slow.job, shard, miner)
+        self._open(Grant(state.number, slow.job, shard, miner, quota, now))
         state.roster.idle.pop(miner.peer, None)
         return True
 
@@ -264,5 +266,5 @@ class Leases:
         self.refill(miner, now)
 
 
-def _quota(shard: Shard, miner: Miner) -> Quota | None:
-    return quota_for(shard.count) if miner.evidence else None
+def _quota(job: Job, shard: Shard, miner: Miner) -> Quota | None:
+    return quota_for(shard.count, job.share_limit) if miner.evidence else None

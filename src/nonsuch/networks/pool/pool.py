@@ -37,12 +37,15 @@ from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.state import DROPPED, State
 from nonsuch.networks.pool.statistics import MinerStatistics, PoolStatistics
 from nonsuch.node import (
+    LOCAL,
+    Cancel,
     Connected,
     Disconnected,
     Effect,
     Erred,
     Event,
     Received,
+    Search,
     Searched,
     Started,
     Tick,
@@ -76,6 +79,8 @@ class Pool:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `nonsuch.node`."""
         match event:
+            case Received(peer=number, message=message) if number == LOCAL:
+                self._from_owner(message, now)
             case Received():
                 self._on_received(event, now)
             case Tick():
@@ -149,6 +154,16 @@ class Pool:
                 raise _out_of_place(message, "before a hello")
         except RemoteError as error:
             self._charge(peer, error.cost, str(error), now)
+
+    def _from_owner(self, message: object, now: float) -> None:
+        """What the node itself wants searched. Raises `LocalError` for what cannot be."""
+        match message:
+            case Search():
+                self._jobs.gather(message, now)
+            case Cancel(task=task):
+                self._jobs.cancel(task, now)
+            case _:
+                pass
 
     def _from_miner(self, miner: Miner, message: object, now: float) -> None:
         match message:

@@ -80,6 +80,7 @@ class Results:
         state.dispatcher.offer(job)
         if scan.best is not None:
             self._jobs.offer(job, scan.best)
+        job.gathered(scan.shares)
         if start < stop:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
@@ -135,6 +136,7 @@ class Results:
         verdict = audit.verdict(scan, blind=blind)
         if scan.best is not None:
             self._jobs.offer(audit.job, scan.best)
+        audit.job.gathered(scan.shares)
         if verdict.auditor_missed and auditor is not None:
             if not verdict.suspect_missed:
                 # What such an auditor did not find says nothing for the suspect.

@@ -54,6 +54,9 @@ class PoolSettings(msgspec.Struct, frozen=True):
     error_budget: int = 1000
     """What the errors of one peer may cost before it is let go."""
 
+    refuses_jobs: str = ""
+    """Why clients cannot have jobs done here; empty where they can."""
+
     def __post_init__(self) -> None:
         positive = ("shard_seconds", "lease_seconds", "hello_seconds", "idle_seconds")
         for field in positive:

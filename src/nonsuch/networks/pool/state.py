@@ -56,6 +56,7 @@ class State:
         self.desk = AuditDesk()
         self.own_audit: OwnAudit | None = None
         self.jobs: dict[str, Job] = {}
+        self.gathers: dict[int, Job] = {}
         self.finished: dict[str, Finished] = {}
         self.grants: dict[int, Grant] = {}
         self.number = 0
@@ -84,7 +85,12 @@ class State:
         self.effects.append(Persist(subject, record, replaces))
 
     def persist_job(self, job: Job, record: Record) -> None:
-        """One more record of a job, or a snapshot in the place of many."""
+        """One more record of a job, or a snapshot in the place of many.
+
+        Of one that is gathered there are none: who asked for it asks again.
+        """
+        if job.gather is not None:
+            return
         job.records += 1
         if job.records >= SNAPSHOT_RECORDS and _fits_snapshot(job):
             job.records = 0
