@@ -30,6 +30,7 @@ def about(network: str, **more: object) -> Table:
         "end": None,
         "paused": False,
         "recording": False,
+        "loss": 0.0,
     }
     return {"about": row | more}
 
@@ -42,6 +43,8 @@ def node(name: str, role: str, **more: object) -> Row:
         "state": "up",
         "address": "127.0.0.1:8080",
         "rate": None,
+        "measured": True,
+        "cut": False,
         "lies": False,
         "tip": None,
         "height": None,
@@ -58,10 +61,10 @@ def node(name: str, role: str, **more: object) -> Row:
 
 def told(*sentences: tuple[float, str, str, str]) -> Table:
     """Sentences: when, of whom, what, and of which kind."""
-    names = ("at", "node", "text", "kind")
+    names = ("at", "node", "text", "kind", "until")
     return {
-        str(number): dict(zip(names, (STARTED + sentence[0], *sentence[1:]), strict=True))
-        for number, sentence in enumerate(sentences, 1)
+        str(number): dict(zip(names, (STARTED + at, *words, STARTED + at), strict=True))
+        for number, (at, *words) in enumerate(sentences, 1)
     }
 
 
@@ -347,7 +350,6 @@ def coordinator() -> Tables:
                 "accepted": 13,
                 "stale": 6,
                 "errors": 3 if number == 2 else 0,
-                "rate": 3.2e6 + 2e5 * number,
             }
             for number, name in enumerate(agents)
         },

@@ -21,7 +21,8 @@ def _told(page: Page) -> list[str]:
 
 
 def _new() -> dict[str, Row]:
-    return {"9": {"at": STARTED, "node": "", "text": "New.", "kind": "info"}}
+    at = STARTED + 60
+    return {"9": {"at": at, "node": "", "text": "New.", "kind": "info", "until": at}}
 
 
 # The stream.
@@ -64,16 +65,18 @@ def test_another_network_takes_the_place_of_the_first(stage: Stage, visit: Visit
     expect(page.get_by_role("heading", name="Audits")).to_have_count(0)
 
 
-def test_a_hidden_page_draws_nothing_and_catches_up(stage: Stage, visit: Visit) -> None:
+HIDE = """hidden => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def test_a_hidden_page_hears_nothing_and_catches_up(stage: Stage, visit: Visit) -> None:
     stage.tell(STARTED, pool())
     page = visit()
     expect(page.locator(".told li")).to_have_count(4)
-    hide = """hidden => {
-        Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
-        document.dispatchEvent(new Event('visibilitychange'));
-    }"""
-    page.evaluate(hide, True)
-    # Another stream of the same page hears the same; by then there was time for two frames.
+    page.evaluate(HIDE, True)
+    # Another stream of the same page hears it; by then there was time for two frames.
     page.evaluate("""() => {
         window.heard = new Promise(done => {
             new EventSource('/api/stream').onmessage = event => event.data.includes('New.')
@@ -83,8 +86,41 @@ def test_a_hidden_page_draws_nothing_and_catches_up(stage: Stage, visit: Visit) 
     stage.tell(STARTED + 1, {"told": _new()})
     page.evaluate("window.heard")
     assert "New." not in _told(page)
-    page.evaluate(hide, False)
+    streams = stage.paths.count("/api/stream")
+    page.evaluate(HIDE, False)
     expect(page.locator(".told")).to_contain_text("New.")
+    expect(page.locator("#connection")).to_have_text("Connected")
+    assert stage.paths.count("/api/stream") == streams + 1
+
+
+def test_a_hidden_page_does_not_try_to_come_back(stage: Stage, visit: Visit) -> None:
+    stage.tell(STARTED, pool())
+    page = visit()
+    stage.hang_up()
+    expect(page.get_by_text("The connection is lost.")).to_be_visible()
+    page.evaluate(HIDE, True)
+    page.evaluate("window.fetch('/api/picture', { method: 'HEAD' })")
+    streams = stage.paths.count("/api/stream")
+    page.evaluate(HIDE, False)
+    expect(page.get_by_text("The connection is lost.")).to_be_hidden()
+    assert stage.paths.count("/api/stream") == streams + 1
+
+
+def test_a_seventh_tab_is_served_while_the_others_are_hidden(stage: Stage, visit: Visit) -> None:
+    """A browser has six connections to a host, and each stream holds one."""
+    stage.tell(STARTED, pool())
+    first = visit()
+    tabs = [first]
+    for _ in range(6):
+        tabs[-1].evaluate(HIDE, True)
+        tabs.append(first.context.new_page())
+        tabs[-1].goto(stage.url)
+        expect(tabs[-1].locator("#connection")).to_have_text("Connected")
+        expect(tabs[-1].locator(".told li")).to_have_count(4)
+    tabs[-1].evaluate(HIDE, True)
+    first.evaluate(HIDE, False)
+    stage.tell(STARTED + 1, {"told": _new()})
+    expect(first.locator(".told")).to_contain_text("New.")
 
 
 def test_what_strangers_wrote_is_text(stage: Stage, visit: Visit) -> None:
@@ -210,6 +246,49 @@ def test_a_recording_can_be_fetched(stage: Stage, visit: Visit) -> None:
     expect(link).to_have_attribute("href", "/api/recording")
 
 
+def test_a_rate_that_nobody_measured_is_about(stage: Stage, visit: Visit) -> None:
+    rows = {
+        "a": node("a", "gossip", rate=2.5e6, measured=False),
+        "b": node("b", "gossip", rate=2.5e6),
+        "c": node("c", "gossip", rate=2.5e6, measured=False, state="dead"),
+        "d": node("d", "gossip", rate=0.0, measured=False),
+    }
+    stage.tell(STARTED, {"about": about("gossip"), "nodes": rows})
+    page = visit()
+    expect(page.locator(".nodes li")).to_have_count(4)
+    rates = page.locator(".nodes .rate").all_inner_texts()
+    assert rates == ["about 2.50 MH/s", "2.50 MH/s", "", ""]
+
+
+def test_a_node_that_is_dead_and_cut_off_is_both(stage: Stage, visit: Visit) -> None:
+    rows = {"a": node("a", "gossip", state="dead", cut=True)}
+    stage.tell(STARTED, {"about": about("gossip"), "nodes": rows})
+    page = visit()
+    expect(page.locator(".nodes .state")).to_have_text("✕ dead, cut")
+    page.get_by_role("button", name="Actions for a").click()
+    expect(page.get_by_role("menuitem")).to_have_text(["Mend its links", "Restart"])
+
+
+def test_what_goes_on_moves_up(stage: Stage, visit: Visit) -> None:
+    sentences = told((1, "a", "a lost b.", "bad"), (2, "", "Something else.", "info"))
+    stage.tell(STARTED + 2, pool() | {"told": sentences})
+    page = visit()
+    expect(page.locator(".told .text")).to_have_text(["Something else.", "a lost b."])
+    more = {**sentences["1"], "text": "12 nodes lost b.", "until": STARTED + 3}
+    stage.tell(STARTED + 3, {"told": {"1": more}})
+    expect(page.locator(".told .text")).to_have_text(["12 nodes lost b.", "Something else."])
+    expect(page.locator(".told time").first).to_have_text("14:13:23")
+
+
+def test_what_is_lost_is_what_the_slider_says(stage: Stage, visit: Visit) -> None:
+    stage.tell(STARTED, chain(watched={"loss": 0.3}))
+    page = visit()
+    slider = page.get_by_role("slider", name="Datagrams lost")
+    expect(slider).to_have_value("30")
+    stage.tell(STARTED + 1, {"about": about("gossip", loss=0.0)})
+    expect(slider).to_have_value("0")
+
+
 def test_many_nodes_can_be_searched(stage: Stage, visit: Visit) -> None:
     stage.tell(STARTED, chain(nodes=200))
     page = visit()
@@ -226,8 +305,9 @@ def test_only_a_few_events_a_second_are_spoken(stage: Stage, visit: Visit) -> No
             .observe(document.querySelector('#spoken'), { childList: true, characterData: true });
     }""")
     for number in range(40):
-        row = {"at": STARTED + number, "node": "", "text": f"Event {number}.", "kind": "info"}
-        stage.tell(STARTED + number, {"told": {str(100 + number): row}})
+        at = STARTED + 100 + number
+        row = {"at": at, "node": "", "text": f"Event {number}.", "kind": "info", "until": at}
+        stage.tell(at, {"told": {str(100 + number): row}})
     expect(page.get_by_role("log")).to_contain_text("Event 39.")
     expect(page.locator(".told li").first).to_contain_text("Event 39.")
     assert page.evaluate("window.spoken") <= 4

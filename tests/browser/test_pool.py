@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.pictures import STARTED, pool, proof
+from tests.browser.pictures import STARTED, pool, proof, told
 from tests.browser.stage import Stage
 
 
@@ -43,7 +43,7 @@ def test_a_killed_miners_shards_go_back(stage: Stage, visit: Visit) -> None:
         {
             "nodes": {"miner-1": {**tables["nodes"]["miner-1"], "state": "dead", "rate": None}},
             "shards": {key: {**row, "state": "returned"} for key, row in lost.items()},
-            "told": {"5": {"at": STARTED + 34, "node": "", "text": sentence, "kind": "fault"}},
+            "told": {"5": told((34, "", sentence, "fault"))["1"]},
         },
     )
     expect(holds).to_have_count(0)

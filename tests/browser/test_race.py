@@ -56,6 +56,9 @@ def test_the_ledger_has_the_columns_of_its_file(stage: Stage, visit: Visit) -> N
     ledger = page.get_by_role("group", name="Ledger")
     expect(ledger.get_by_role("columnheader")).to_have_count(7)
     expect(ledger.locator("tbody tr").first).to_contain_text("Alice pays Bob 5")
+    expect(ledger.locator("tbody tr").first).to_contain_text("13.8 ms14:13:21.00014:13:21.014")
+    # All of it fits.
+    assert ledger.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_a_transaction_is_sent(stage: Stage, visit: Visit) -> None:

@@ -287,7 +287,7 @@ def test_miners_that_are_killed_frozen_and_lie(
     assert (status, b"restart it first" in answer) == (400, True)
 
     pool.do("nodes/miner-2/freeze")
-    pool.see_told("miner-2 has lost")
+    pool.see_told("miner-2 fell silent")
     pool.do("nodes/miner-2/thaw")
     tables = pool.see_until(lambda now: all(job.state == "done" for job in now.jobs.values()))
     (job,) = tables.jobs.values()
@@ -378,6 +378,124 @@ def test_ports_that_are_taken_are_passed_over_and_that_is_said(start: Start) -> 
         pool.stop()
 
 
+@pytest.mark.parametrize("networks", [("gossip", "race"), ("pool", "pool")])
+def test_two_networks_that_begin_together_both_live(
+    start: Start, networks: tuple[str, str]
+) -> None:
+    port = str(free_port())
+    both = [start("up", "--network", each, "--json", "--port", port) for each in networks]
+    for network, command in zip(networks, both, strict=True):
+        command.wait_for(ALIVE[network])
+    for command in both:
+        command.stop()
+        assert all(each.fact != "process ended" for each in command.observations)
+
+
+@pytest.mark.parametrize(
+    ("network", "complaint"),
+    [
+        ("pool", "pool cannot start: cannot use the journal"),
+        ("coordinator", "coordinator cannot start: cannot use the journal"),
+        ("gossip", "no miner can start; node-1: cannot use the journal"),
+        ("peer", "no peer can start; peer-1: cannot use the journal"),
+    ],
+)
+def test_a_network_that_cannot_start_says_why_and_ends(
+    start: Start, tmp_path: Path, network: str, complaint: str
+) -> None:
+    shared = ("up", "--network", network, "--nodes", "2", "--data", str(tmp_path / "data"))
+    first = start(*shared, "--headless", "--json")
+    first.wait_for(ALIVE[network])
+    second = start(*shared, "--port", str(free_port()))
+    assert second.process.wait(HAPPENS_SECONDS) == 2
+    second.close()
+    assert complaint in second.lines[-1]
+    assert second.lines[-1].endswith("another process uses it")
+    assert not second.children
+    first.stop()
+
+
+def test_a_node_that_dies_later_has_a_line_in_the_terminal(up: Start) -> None:
+    pool = up("--nodes", "2")
+    pool.see_until(lambda now: now.nodes["miner-2"].state == "up")
+    numbers = sorted(pool.children)
+    os.kill(numbers[-1], signal.SIGKILL)
+    line = pool.wait_for_line(lambda line: "ended by itself" in line)
+    assert line == "miner-2 ended by itself: killed by SIGKILL"
+    pool.see_told("miner-2 ended by itself")
+    pool.stop()
+
+
+def test_while_a_pool_is_gone_its_miners_say_so_once(up: Start) -> None:
+    pool = up("--nodes", "1", "--control")
+    pool.see_told("joined the pool")
+    pool.do("nodes/pool/kill")
+    pool.see_told("lost the pool")
+    pool.do("nodes/pool/restart")
+    tables = pool.see_until(
+        lambda now: sum("joined the pool" in told.text for told in now.told.values()) > 1
+    )
+    assert sum("lost the pool" in told.text for told in tables.told.values()) == 1
+    pool.stop()
+
+
+def test_agents_have_their_names_from_the_beginning(up: Start) -> None:
+    rounds = up("--network", "coordinator", "--nodes", "2", "--control")
+    rounds.see_told("2 agents now")
+    assert not any("127.0.0.1" in told.text for told in rounds.see().told.values())
+    rounds.stop()
+
+
+def test_peers_find_each_other_at_the_first_attempt(start: Start) -> None:
+    peers = start("up", "--network", "peer", "--nodes", "3", "--headless", "--json")
+    peers.wait_for("transaction accepted")
+    peers.stop()
+    reached = [each for each in peers.observations if each.fact == "neighbour reached"]
+    assert {each.values["attempts"] for each in reached} == {1}
+    assert all(each.fact != "neighbour lost" for each in peers.observations)
+
+
+def test_what_somebody_killed_has_left_behind_is_removed(start: Start) -> None:
+    folders = []
+    commands = []
+    for _ in range(2):
+        command = start("up", "--nodes", "1", "--headless", "--json")
+        line = command.wait_for_line(lambda line: line.startswith("data "))
+        folders.append(Path(line.split()[1].rstrip(",")))
+        command.wait_for("worked")
+        commands.append(command)
+    children = commands[0].children
+    commands[0].process.kill()
+    wait_until_dead(children)
+    assert folders[0].exists()
+    third = start("up", "--nodes", "1", "--headless", "--json")
+    third.wait_for("process started")
+    assert not folders[0].exists()
+    assert folders[1].exists(), "its owner lives"
+    for command in (commands[1], third):
+        command.stop()
+
+
+def test_a_dashboard_for_everybody_is_told_by_a_name_that_others_can_use(
+    start: Start, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a secret of some length")
+    everywhere = ("--host", "0.0.0.0", "--token-file", str(token), "--port", str(free_port()))
+    pool = start("up", "--nodes", "1", *everywhere)
+    line = pool.wait_for_line(lambda line: line.startswith("dashboard"))
+    assert "//0.0.0.0" not in line
+    assert "?token=" in line
+    pool.stop()
+
+
+def test_a_race_is_simulated(up: Start) -> None:
+    race = up("--sim", "--network", "race", "--nodes", "5", "--speed", "50", "--control")
+    race.see_told("won")
+    assert race.do("nodes", {"role": "race"}) == "Node6 was started."
+    race.stop()
+
+
 def test_a_replay_tells_what_was_recorded(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "a.recording"
     made = start("up", "--headless", "--json", "--nodes", "1", "--record", str(file))
@@ -425,7 +543,10 @@ def test_what_is_kept_is_there_again(start: Start, tmp_path: Path) -> None:
         (["--network", "nothing"], "there is no network 'nothing'"),
         (["--host", "0.0.0.0"], "needs a token"),
         (["--nodes", "1000"], "too many for one machine"),
-        (["--sim", "--network", "race"], "race has no simulation"),
+        (["--headless", "--host", "nonsense"], "--host is of no use here: --headless has no"),
+        (["--headless", "--port", "9"], "--port is of no use here"),
+        (["--sim", "--data", "here"], "--data is of no use here: a simulation keeps nothing"),
+        (["--seed", "4"], "--seed is of no use here: only a simulation"),
         (["--threads", "0"], "--threads must lie"),
     ],
 )

@@ -239,11 +239,10 @@ class Round(msgspec.Struct):
 
 
 class Agent(msgspec.Struct):
-    """An agent, as the coordinator sees it. `rate` is an estimate of its answers."""
+    """An agent, as the coordinator sees it."""
 
     address: str
     answers: int = 0
     accepted: int = 0
     stale: int = 0
     errors: int = 0
-    rate: float | None = None

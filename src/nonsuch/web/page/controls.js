@@ -17,9 +17,7 @@ export function controls({ store, act }, root) {
   const button = (/** @type {string} */ text, /** @type {() => void} */ click) =>
     html("button", { type: "button", click }, text);
   const add = button("", () => act("/api/nodes", { role: ADDED[store.about.network]?.[0] }));
-  const heal = button("Heal all", async () => {
-    if (await act("/api/heal")) loss.set(0);
-  });
+  const heal = button("Heal all", () => act("/api/heal"));
   const record = button("Record", () => act("/api/recording", { on: !store.about.recording }));
   const download = html(
     "a",
@@ -38,6 +36,7 @@ export function controls({ store, act }, root) {
     add.hidden = !(network in ADDED);
     say(add, ADDED[network]?.[1] ?? "");
     loss.root.hidden = network !== "gossip";
+    loss.set(store.about.loss ?? 0);
     put(record, { "aria-pressed": String(Boolean(recording)) });
     say(record, recording ? "Stop recording" : "Record");
     download.hidden = !recorded;
@@ -52,10 +51,13 @@ function lossSlider(act) {
   // When it is let go, not at every step: each is told to every node.
   slider.addEventListener("change", () => act("/api/loss", { share: Number(slider.value) / 100 }));
   const root = html("label", { class: "slider" }, "Datagrams lost ", slider, output);
+  let told = 0;
   return {
     root,
     set: (/** @type {number} */ share) => {
-      slider.value = String(share * 100);
+      if (share === told) return; // nobody else has moved it meanwhile
+      told = share;
+      slider.value = String(Math.round(share * 100));
       say(output, `${slider.value} %`);
     },
   };

@@ -42,6 +42,18 @@ export function rate(value) {
   return text.includes(" ") ? `${text}H/s` : `${text} H/s`;
 }
 
+/**
+ * How fast nodes are together, as far as anybody knows: nothing of those that do not run, and
+ * "about" where it is what such nodes ought to do.
+ * @param {import("./store.js").Row[]} rows
+ */
+export function speed(...rows) {
+  const known = rows.filter((row) => row.rate && (row.state === "up" || row.state === "cut"));
+  if (!known.length) return "";
+  const sum = known.reduce((total, row) => total + row.rate, 0);
+  return `${known.every((row) => row.measured) ? "" : "about "}${rate(sum)}`;
+}
+
 /** A part of one, as per cent. @param {number} part @param {number} [digits] */
 export function percent(part, digits = 1) {
   return `${(part * 100).toFixed(digits)} %`;

@@ -1,7 +1,6 @@
 // @ts-check
 /**
  * When things are drawn: once a frame, however many messages came, and never while nobody looks.
- * A hidden tab keeps its picture up to date and draws it when it is seen again.
  */
 
 import { together } from "./store.js";

@@ -6,10 +6,10 @@ import { clamp } from "./scale.js";
 
 /** @type {[string, string, (row: import("./store.js").Row) => boolean][]} */
 const ITEMS = [
-  ["freeze", "Freeze", (row) => row.state === "up"],
+  ["freeze", "Freeze", (row) => row.state === "up" || row.state === "cut"],
   ["thaw", "Thaw", (row) => row.state === "frozen"],
-  ["cut", "Cut from the network", (row) => row.state === "up"],
-  ["mend", "Mend its links", (row) => row.state === "cut"],
+  ["cut", "Cut from the network", (row) => row.state !== "dead" && !row.cut],
+  ["mend", "Mend its links", (row) => row.cut],
   ["lie", "Make it lie", (row) => row.state !== "dead" && !row.lies],
   ["restart", "Restart", () => true],
   ["kill", "Kill", (row) => row.state !== "dead"],

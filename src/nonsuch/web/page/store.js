@@ -119,7 +119,7 @@ export class Store {
   /** A reset need not say when it is: the last thing told is near enough. */
   #latest() {
     let at = this.about.started ?? 0;
-    for (const row of this.table("told").values()) at = Math.max(at, row.at);
+    for (const row of this.table("told").values()) at = Math.max(at, row.until);
     return at;
   }
 }

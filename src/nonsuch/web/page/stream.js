@@ -1,7 +1,10 @@
 // @ts-check
 /**
- * The stream of changes, kept open. It reconnects by itself, sooner at first; every connection
- * begins with the whole picture, so nothing needs to be asked for again.
+ * The stream of changes, kept open while anybody looks. It reconnects by itself, sooner at first;
+ * every connection begins with the whole picture, so nothing needs to be asked for again.
+ *
+ * A browser has six connections to a host, for all tabs together (HTTP/1.1), and a stream holds one:
+ * a seventh tab would wait for ever. So one that is hidden lets go of its own.
  *
  * @typedef {"connecting" | "open" | "waiting" | "refused"} Connection
  */
@@ -19,9 +22,15 @@ export function listen(take, tell) {
   /** @type {EventSource | null} */
   let source = null;
 
-  function open() {
+  function close() {
     clearTimeout(timer);
     source?.close();
+    source = null;
+  }
+
+  function open() {
+    close();
+    if (document.hidden) return;
     tell("connecting", 0);
     source = new EventSource("/api/stream");
     source.onmessage = (event) => {
@@ -33,17 +42,17 @@ export function listen(take, tell) {
   }
 
   async function wait() {
-    source?.close();
+    close();
     const seconds = WAIT_SECONDS[Math.min(failures, WAIT_SECONDS.length - 1)];
     failures += 1;
     timer = window.setTimeout(open, seconds * 1000);
     tell("waiting", seconds);
-    if (await refused()) {
-      clearTimeout(timer);
-      tell("refused", 0);
-    }
+    if (!(await refused()) || source) return;
+    clearTimeout(timer);
+    tell("refused", 0);
   }
 
+  document.addEventListener("visibilitychange", open);
   open();
   return { retry: open };
 }

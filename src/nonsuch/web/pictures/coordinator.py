@@ -196,8 +196,6 @@ class CoordinatorPart:
         if row is None:
             row = Agent(address)
             self.agents.put(name, row)
-        node = self._board.nodes.get(name)
-        row.rate = None if node is None else node.rate
         self.agents.touch(name)
         return row
 

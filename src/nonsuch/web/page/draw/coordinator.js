@@ -2,7 +2,7 @@
 /** A coordinator: its rounds, each a header out and answers in, and the agents that answer. */
 
 import { html, panel, put, say, svg, sync, table } from "../dom.js";
-import { byName, count, median, percent, plural, rate, seconds, shortId } from "../format.js";
+import { byName, count, median, percent, plural, seconds, shortId, speed } from "../format.js";
 import { READABLE_SECONDS, paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { linear, ticks } from "../scale.js";
@@ -54,8 +54,9 @@ function summarise(store, tiles) {
     answers ? percent(sum("stale") / answers) : "–",
     `${count(sum("stale"))} came too late`,
   );
-  const speeds = [...store.table("agents").values()].map((agent) => agent.rate ?? 0);
-  tiles.set("Agents", String(speeds.length), rate(speeds.reduce((total, one) => total + one, 0)));
+  const agents = [...store.table("agents").keys()];
+  const known = agents.map((name) => store.table("nodes").get(name)).filter((row) => row != null);
+  tiles.set("Agents", String(agents.length), speed(...known));
 }
 
 /** A bar a round, in its winner's colour. @param {import("../main.js").Page} page */
@@ -216,17 +217,14 @@ function agentTable({ store, colours }) {
             count(agent.accepted),
             count(agent.stale),
             count(agent.errors),
-            rate(agent.rate),
+            speed(store.table("nodes").get(name) ?? {}) || "–",
           ];
           texts.forEach((text, index) => say(line.children[index + 1], text));
           put(line.children[5], { class: agent.errors ? "number wrong" : "number" });
         },
       );
       const errors = rows.reduce((sum, [, agent]) => sum + (agent.errors ?? 0), 0);
-      say(
-        note,
-        `The rate is an estimate from answers in. ${errors ? `${plural(errors, "error")} so far.` : "No errors so far."}`,
-      );
+      say(note, errors ? `${plural(errors, "error")} so far.` : "No errors so far.");
     },
   };
 }

@@ -8,7 +8,7 @@ const WORDS = {
   pool: "Pool: one range, many miners",
   gossip: "Gossip: a chain by datagrams",
   peer: "Peers: a chain with transactions",
-  race: "Race: three nodes, one winner",
+  race: "Race: many nodes, one winner",
   coordinator: "Coordinator: headers out, answers in",
 };
 

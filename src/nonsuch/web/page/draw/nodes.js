@@ -3,7 +3,7 @@
 
 import { mayAct } from "../actions.js";
 import { html, keptUnder, put, say, sync } from "../dom.js";
-import { byName, plural, rate } from "../format.js";
+import { byName, plural, speed } from "../format.js";
 import { READABLE_SECONDS, paced } from "../frames.js";
 import { menu } from "../menu.js";
 
@@ -66,12 +66,12 @@ export function nodes(page, root) {
 
   /** @param {HTMLLIElement} item @param {import("../store.js").Row} row */
   function update(item, row) {
-    const [swatch, who, speed, state, button, note] = item.children;
+    const [swatch, who, fast, state, button, note] = item.children;
     put(item, { class: `node-${row.state}` });
     put(swatch, { class: `swatch ${colours.of(row.name)}` });
     say(who.children[1], row.role === row.name ? "" : row.role);
-    say(speed, row.rate == null ? heightOf(row) : rate(row.rate));
-    say(state, `${MARKS[row.state] ?? "?"} ${row.state}${row.lies ? ", lies" : ""}`);
+    say(fast, speed(row) || heightOf(row));
+    say(state, `${MARKS[row.state] ?? "?"} ${wordsOf(row)}`);
     put(state, { class: `state state-${row.state}${row.lies ? " lies" : ""}` });
     put(button, { hidden: !mayAct(store.about) });
     say(note, row.note ?? "");
@@ -108,9 +108,17 @@ export function nodes(page, root) {
   return paced(page.ask, READABLE_SECONDS, (changes) => draw(changes, 0));
 }
 
-/** Those that lead come first. @param {import("../store.js").Row} row */
-const rank = (row) =>
-  row.role === "pool" || row.role === "coordinator" ? 0 : row.role === "client" ? 2 : 1;
+/** Its life, and its links where its life does not say. @param {import("../store.js").Row} row */
+const wordsOf = (row) =>
+  [row.state, row.cut && row.state !== "cut" && "cut", row.lies && "lies"]
+    .filter(Boolean)
+    .join(", ");
+
+/** @type {Record<string, number>} those that lead come first, and those that ask last */
+const RANKS = { pool: 0, coordinator: 0, keeper: 0, client: 2 };
+
+/** @param {import("../store.js").Row} row */
+const rank = (row) => RANKS[row.role] ?? 1;
 
 /** @param {import("../store.js").Row} row */
 const heightOf = (row) => (row.height ? `height ${row.height}` : "");

@@ -3,7 +3,7 @@
 
 import { mayAct } from "../actions.js";
 import { html, panel, put, say, sync, table } from "../dom.js";
-import { amount, count, percent, plural, rate, seconds } from "../format.js";
+import { amount, count, percent, plural, rate, seconds, speed } from "../format.js";
 import { paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { best } from "./best.js";
@@ -76,9 +76,9 @@ function jobNow(store, chosen) {
 function summarise({ store }, tiles, job) {
   const miners = [...store.table("nodes").values()].filter((node) => node.role === "miner");
   const up = miners.filter((node) => node.state === "up");
-  const speed =
-    job?.state === "running" ? job.rate : up.reduce((sum, node) => sum + (node.rate ?? 0), 0);
-  tiles.set("Hash rate", rate(speed), job?.state === "running" ? "this job" : "all miners");
+  const running = job?.state === "running";
+  const fast = running ? job.rate && rate(job.rate) : speed(...up);
+  tiles.set("Hash rate", fast || "–", running ? "this job" : "all miners");
   tiles.set(
     "Done",
     job ? percent(doneOf(job)) : "–",

@@ -3,7 +3,7 @@
 
 import { mayAct } from "../actions.js";
 import { html, panel, put, say, svg, sync, table } from "../dom.js";
-import { byName, count, plural, seconds } from "../format.js";
+import { byName, count, plural, seconds, zeroDigits } from "../format.js";
 import { moment } from "../moment.js";
 import { linear, ticks } from "../scale.js";
 import { figures, plot } from "./plot.js";
@@ -271,19 +271,31 @@ function ledgerTable({ store }) {
             html(
               "tr",
               {},
-              ...names.map((name) =>
-                html(
-                  "td",
-                  { class: typeof row[name] === "number" ? "number" : "wide" },
-                  cellOf(row[name]),
-                ),
-              ),
+              ...names.map((name) => cellOf(name, row[name])),
             ),
         );
     },
   };
 }
 
-/** @param {unknown} value */
-const cellOf = (value) =>
-  value == null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value);
+/** What people compare of each; all of it where they point. @type {Record<string, (value: any) => string>} */
+const WORDS = {
+  nonce: count,
+  hash: (digits) => `${String(digits).slice(0, Math.max(10, zeroDigits(String(digits)) + 6))}…`,
+  time_taken: seconds,
+  start_time: timeWithin,
+  end_time: timeWithin,
+};
+
+/** "2026-09-21 14:13:20.000900" -> "14:13:20.000". @param {unknown} text */
+function timeWithin(text) {
+  return /(\d\d:\d\d:\d\d\.\d{3})\d*$/.exec(String(text))?.[1] ?? String(text);
+}
+
+/** @param {string} name of the column @param {unknown} value */
+function cellOf(name, value) {
+  if (value == null) return html("td", {}, "–");
+  const whole = typeof value === "object" ? JSON.stringify(value) : String(value);
+  const kind = name === "transaction_data" ? "wide" : typeof value === "number" ? "number" : null;
+  return html("td", { class: kind, title: whole }, WORDS[name]?.(value) ?? whole);
+}

@@ -27,28 +27,34 @@ export function told({ store, ask }, root) {
   const speak = speaker();
   return paced(ask, READABLE_SECONDS, (changes) => {
     if (!changes.any("told", "about")) return;
-    const newest = [...store.table("told")].slice(-SHOWN_MAX).reverse();
+    // What goes on moves up: its row stays where it was, and its time is that of the last of it.
+    const newest = [...store.table("told")]
+      .sort(([, left], [, right]) => right.until - left.until || right.at - left.at)
+      .slice(0, SHOWN_MAX);
     sync(
       list,
       newest,
       ([key]) => key,
-      ([, row]) => line(row, store.about),
-      (item, [, row]) => say(item.children[2], row.text),
+      ([, row]) => line(row),
+      (item, [, row]) => {
+        say(item.children[1], moment(row.until, store.about));
+        say(item.children[2], row.text);
+      },
     );
     if (changes.reset) return;
     for (const key of changes.tables.get("told") ?? []) speak(store.table("told").get(key)?.text);
   });
 }
 
-/** @param {import("../store.js").Row} row @param {import("../store.js").Row} about */
-function line(row, about) {
+/** @param {import("../store.js").Row} row */
+function line(row) {
   const kind = row.kind in MARKS ? row.kind : "info";
   return html(
     "li",
     { class: `kind-${kind}` },
     html("span", { class: "mark", "aria-hidden": "true" }, MARKS[kind]),
-    html("time", {}, moment(row.at, about)),
-    html("span", { class: "text" }, row.text),
+    html("time"),
+    html("span", { class: "text" }),
   );
 }
 
