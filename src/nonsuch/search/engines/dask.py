@@ -1,0 +1,559 @@
+"""The engine of a cluster: pieces on the workers of a Dask scheduler.
+
+`dask` is a cluster of this machine, a process for each processor; `dask://HOST:PORT` and
+`tls://HOST:PORT` are somebody's scheduler with whatever workers it has: on Slurm, on Kubernetes, in
+a cloud. From then on they are one thing, a *session*: a client of a scheduler, dressed as an
+executor. A session ends when its scheduler is lost, and `Reopening` makes the next one. Pieces of a
+worker that is lost are Dask's business: it gives them to another worker at once.
+
+A worker hears that it should halt in its event loop, which is idle while its threads search. Pieces
+of a halted job that had not begun then end at once; what is still out a second later (its worker is
+frozen, or came after the call) is withdrawn from the scheduler.
+
+**Whoever reaches a Dask scheduler can run code on it, on its workers and on its clients.** So what
+leaves this machine is encrypted and both sides show certificates, unless somebody insists. The
+cluster of this machine has a certificate of its own, made anew each time and known to its own
+processes alone: other people may have accounts here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import itertools
+import logging
+import signal
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, InvalidStateError
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import dask
+from distributed import Client, LocalCluster
+from distributed import Future as DaskFuture
+from distributed.client import ClosedClientError, FutureCancelledError
+from distributed.scheduler import KilledWorker
+from distributed.security import Security
+from distributed.versions import VersionMismatchWarning
+
+from nonsuch.errors import LocalError
+from nonsuch.search.engines.engine import Piece, halt_here, perform
+from nonsuch.search.engines.reopening import Reopening
+from nonsuch.search.searcher import default_threads
+from nonsuch.work import presets
+from nonsuch.work.goals import Lowest
+
+__all__ = ["DaskEngine", "SchedulerLost", "open_dask"]
+
+SCHEDULER_PORT = 8786
+"""Where a scheduler of Dask listens unless told otherwise."""
+
+WORKERS_MAX = 1024
+"""Processes of one machine; a typing error should not exhaust it."""
+
+CONNECT_SECONDS = 5.0
+"""How long a scheduler may take to answer. Dask's own 30 s are for those who know it is there."""
+
+CHECK_SECONDS = 10.0
+"""How long all workers together may take to show that they can search. One may be frozen."""
+
+CHECKED_MAX = 64
+"""Workers that are asked whether they can search; those of a cluster are mostly copies."""
+
+LOOK_SECONDS = 0.5
+"""How old the number of workers may be."""
+
+WITHDRAW_SECONDS = 1.0
+"""How long after a halt a piece may come back by itself; it takes some 20 ms."""
+
+CLOSE_SECONDS = 5.0
+"""How long a scheduler may take to say goodbye."""
+
+HALTS_MAX = 64
+"""Halts under way: one waits as long as a worker is frozen. More are withdrawn, and run on."""
+
+HALTED_MAX = 4096
+"""Halted jobs that are remembered, so that what is sent again is not of them."""
+
+RETRIES = 3
+"""How often Dask gives a piece that failed to a worker again: one of many may be out of order."""
+
+QUIET = ("distributed", "distributed.client", "tornado", "tornado.application")
+"""Loggers that Dask gives levels of their own. What they say of a lost peer is said here, once."""
+
+SETTINGS = {
+    "distributed.worker.profile.enabled": False,  # samples all threads, a hundred times a second
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+"""Of the cluster of this machine: nobody looks at it but we."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class SchedulerLost(ConnectionError):
+    """The connection to the scheduler is gone, and with it all that was in flight."""
+
+
+class _Size(NamedTuple):
+    threads: int
+    workers: int
+
+
+class DaskEngine:
+    """A cluster as an engine. `connect` gives a new client; `halted` is told which jobs are.
+
+    Raises `OSError` where there is no scheduler, and `LocalError` where it, or one of its workers,
+    is not fit to search. `resources` are closed behind everything else.
+    """
+
+    name = "dask"
+
+    def __init__(
+        self, connect: Callable[[], Client], where: str, resources: contextlib.ExitStack
+    ) -> None:
+        self._halted: dict[str, None] = {}
+        self._resources = resources
+        self._lock = threading.Lock()
+        self.executor = Reopening(
+            lambda: _Session(connect, self._halted),
+            (SchedulerLost,),
+            again=(KilledWorker,),
+            name=where,
+        )
+
+    def slots(self) -> int:
+        """The threads of all workers."""
+        return self._size().threads
+
+    def workers(self) -> int:
+        """The processes behind them."""
+        return self._size().workers
+
+    def _size(self) -> _Size:
+        session = self._session()
+        if session is None:
+            return _Size(0, 0)
+        if not session.stands:
+            # Nothing need be in flight for the loss to be noticed.
+            self.executor.lose(session, SchedulerLost("its scheduler is gone"))
+            return _Size(0, 0)
+        return session.size()
+
+    def _session(self) -> _Session | None:
+        session = self.executor.executor
+        return session if isinstance(session, _Session) else None
+
+    def halt(self, job: str) -> None:
+        """Stop the pieces of a job, wherever they are."""
+        with self._lock:
+            self._halted[job] = None
+            if len(self._halted) > HALTED_MAX:
+                del self._halted[next(iter(self._halted))]
+        session = self._session()
+        if session is not None:
+            session.halt(job)
+
+    def close(self) -> None:
+        """Leave the cluster, with nothing of ours in it; end it where it is ours."""
+        self.executor.shutdown(wait=True, cancel_futures=False)
+        self._resources.close()
+
+
+class _Session(Executor):
+    """A client of a scheduler, until one of them is gone; its calls then end as `SchedulerLost`."""
+
+    def __init__(self, connect: Callable[[], Client], halted: dict[str, None]) -> None:
+        self._client = client = connect()
+        assert client.loop is not None  # Until it is closed.
+        self._loop = client.loop
+        try:
+            _check_fit(client)
+            self._size = _size_of(client.scheduler_info(n_workers=0))
+        except BaseException:
+            _close(client)
+            raise
+        self._halted = halted
+        self._name = uuid.uuid4().hex
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._flying: dict[Future[object], str] = {}
+        self._halting = 0
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    @property
+    def stands(self) -> bool:
+        """Whether the scheduler was there when last heard."""
+        return self._client.status == "running"
+
+    # Calls.
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have a worker call `fn(*args, **kwargs)`."""
+        future: Future[T] = Future()
+        job = args[0].job if args and isinstance(args[0], Piece) else ""
+        if job in self._halted:
+            future.cancel()
+            return future
+        theirs = self._submitted(functools.partial(fn, *args, **kwargs))
+        with self._lock:
+            self._flying[future] = job  # type: ignore[index]  # nobody asks a dict for its T
+        future.add_done_callback(functools.partial(self._over, theirs))
+        self._loop.add_callback(self._follow, theirs, future)
+        return future
+
+    def _submitted(self, call: Callable[[], T]) -> DaskFuture[T]:
+        if not self.stands:
+            raise SchedulerLost("its scheduler is gone")
+        # One name for all of the package, so that the scheduler learns how long a piece takes; the
+        # session's, because an old one may still have pieces there.
+        key = ("nonsuch", self._name, next(self._numbers))
+        try:
+            return self._client.submit(call, key=key, pure=False, retries=RETRIES)
+        except ClosedClientError as error:
+            raise SchedulerLost(str(error)) from None
+
+    async def _follow(self, theirs: DaskFuture[T], future: Future[T]) -> None:
+        """In the client's event loop: wait for what comes of a call, and hand it on."""
+        with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
+            try:
+                result = await self._client.gather(theirs, asynchronous=True)
+            except FutureCancelledError as error:
+                future.set_exception(SchedulerLost(error.reason or "its scheduler is gone"))
+            except Exception as error:  # noqa: BLE001  # told to whoever waits for the future
+                future.set_exception(_told(error) if theirs.status == "error" else _lost(error))
+            else:
+                future.set_result(result)
+
+    def _over(self, theirs: DaskFuture[T], future: Future[T]) -> None:
+        with self._lock:
+            self._flying.pop(future, None)  # type: ignore[arg-type]
+        if future.cancelled() and self.stands:
+            self._loop.add_callback(self._withdraw, theirs)
+
+    async def _withdraw(self, theirs: DaskFuture[T]) -> None:
+        if self.stands:
+            await self._client.cancel([theirs], asynchronous=True)
+
+    # Halting.
+
+    def halt(self, job: str) -> None:
+        """Stop the pieces of a job; any thread may say so."""
+        if self.stands:
+            self._loop.add_callback(self._halt, (job,))
+
+    async def _halt(self, jobs: tuple[str, ...]) -> None:
+        """Tell all workers; what they do not give back is withdrawn."""
+        flying = self._flying_of(jobs)
+        if not flying:
+            return
+        self._loop.call_later(WITHDRAW_SECONDS, _cancel, flying)
+        if self._halting >= HALTS_MAX:
+            return
+        self._halting += 1
+        try:
+            await self._client.run(_halt_all, jobs, on_error="ignore", asynchronous=True)
+        except OSError as error:
+            _log.debug("a halt did not arrive: %s", error)
+        finally:
+            self._halting -= 1
+
+    def _flying_of(self, jobs: tuple[str, ...]) -> list[Future[object]]:
+        with self._lock:
+            return [future for future, job in self._flying.items() if job in jobs]
+
+    # How large it is.
+
+    def size(self) -> _Size:
+        """What the scheduler had when last asked; asks again."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._loop.add_callback(self._look)
+        return self._size
+
+    async def _look(self) -> None:
+        scheduler = self._client.scheduler
+        if scheduler is None:
+            return
+        try:
+            self._size = _size_of(await scheduler.identity(n_workers=0))
+        except OSError as error:
+            _log.debug("the scheduler does not say how large it is: %s", error)
+
+    # The end.
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Halt and withdraw what is in flight, and leave. Safe to call twice."""
+        with self._lock:
+            flying = dict(self._flying)
+        if flying and self.stands:
+            jobs = tuple(sorted(set(flying.values())))
+            with contextlib.suppress(OSError):
+                self._client.sync(self._halt, jobs, callback_timeout=WITHDRAW_SECONDS)
+        _cancel(list(flying))
+        _close(self._client)
+
+
+def _cancel(futures: list[Future[object]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _close(client: Client) -> None:
+    try:
+        client.close(timeout=CLOSE_SECONDS)
+    except OSError as error:
+        _log.warning("the scheduler was left without a goodbye: %s", error)
+
+
+def _size_of(identity: dict[str, int]) -> _Size:
+    return _Size(identity["total_threads"], identity["n_workers"])
+
+
+def _lost(error: Exception) -> SchedulerLost:
+    return SchedulerLost(str(error) or type(error).__name__)
+
+
+def _told(error: Exception) -> Exception:
+    """What a worker raised, in words where they help."""
+    if isinstance(error, ImportError):
+        return LocalError(f"a worker of the cluster cannot search: {error}. {INSTALL}")
+    return error
+
+
+# In workers and schedulers.
+
+
+def _halt_all(jobs: tuple[str, ...]) -> None:
+    for job in jobs:
+        halt_here(job)
+
+
+def dask_setup(_worker: object) -> None:
+    """A worker of this machine begins: Ctrl-C is its parent's business. The name is Dask's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# Who is fit.
+
+INSTALL = "Install the same nonsuch there as here, and the same Python"
+
+PROBE = Piece("probe", presets.plain(b"fit to search"), 0, 10, Lowest())
+
+
+def _check_fit(client: Client) -> None:
+    """Raise `LocalError` where a scheduler or worker cannot do a piece and get it right.
+
+    The scheduler is asked too: it reads what it hands on. Workers that do not answer in time are
+    left to show later what they can.
+    """
+    expected = perform(PROBE).best
+    try:
+        answer = client.run_on_scheduler(perform, PROBE, callback_timeout=CHECK_SECONDS)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is not fit
+        raise _unfit("the scheduler", error) from None
+    _check_answer("the scheduler", expected, answer)
+    for worker, answer in _probed(client).items():
+        _check_answer(f"the worker {worker}", expected, answer)
+
+
+def _probed(client: Client) -> dict[str, object]:
+    workers = list(client.scheduler_info(n_workers=CHECKED_MAX)["workers"])
+    answers: dict[str, object] = {}
+    if workers:
+        with contextlib.suppress(TimeoutError):
+            answers = client.run(
+                perform, PROBE, workers=workers, on_error="return", callback_timeout=CHECK_SECONDS
+            )
+    return answers
+
+
+def _check_answer(who: str, expected: int | None, answer: object) -> None:
+    if isinstance(answer, OSError):
+        return  # It is gone, and Dask will say so.
+    if isinstance(answer, Exception):
+        raise _unfit(who, answer)
+    if getattr(answer, "best", None) != expected:
+        raise _unfit(who, "it is of another version")
+
+
+def _unfit(who: str, why: object) -> LocalError:
+    return LocalError(f"{who} of the cluster cannot search: {why}. {INSTALL}")
+
+
+# Ways to a cluster.
+
+
+def open_dask(address: str | None, *, workers: int | None, insecure: bool) -> DaskEngine:
+    """The engine at `dask://HOST:PORT` or `tls://HOST:PORT`, or on this machine where that is None.
+
+    `workers` is how many processes the latter has, None for as many as processors. `insecure` lets
+    other machines be reached without encryption. Raises `LocalError` for what cannot be.
+    """
+    with contextlib.ExitStack() as resources:
+        resources.enter_context(_quiet())
+        if address is None:
+            where = "the cluster of this machine"
+            connect = _local(default_threads() if workers is None else workers, resources)
+        else:
+            where = f"the cluster at {address}"
+            connect = _remote(address, insecure=insecure)
+        try:
+            kept = contextlib.ExitStack()
+            engine = DaskEngine(connect, where, kept)
+        except OSError as error:
+            raise LocalError(f"cannot reach {where}: {str(error) or 'no answer'}") from None
+        kept.push(resources.pop_all())
+        return engine
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in QUIET]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _client(address: str | LocalCluster, security: Security) -> Client:
+    with warnings.catch_warnings():
+        # Whether they are fit is found out by trying.
+        warnings.simplefilter("ignore", VersionMismatchWarning)
+        try:
+            return Client(
+                address,
+                name="nonsuch",
+                security=security,
+                timeout=CONNECT_SECONDS,
+                set_as_default=False,
+                direct_to_workers=False,
+            )
+        except ImportError as error:
+            raise LocalError(
+                f"the scheduler has other versions than this program: {error}"
+            ) from None
+
+
+def _local(workers: int, resources: contextlib.ExitStack) -> Callable[[], Client]:
+    """Start a cluster of this machine, that nobody else can reach."""
+    if not 1 <= workers <= WORKERS_MAX:
+        raise LocalError(f"a machine has 1 to {WORKERS_MAX} workers, not {workers}")
+    folder = resources.enter_context(
+        tempfile.TemporaryDirectory(prefix="nonsuch-dask-", ignore_cleanup_errors=True)
+    )
+    try:
+        security = Security.temporary()
+        with dask.config.set(SETTINGS):
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                security=security,
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                local_directory=folder,
+                memory_limit=0,
+                preload=[__name__],
+                silence_logs=logging.CRITICAL,
+            )
+    except ImportError as error:
+        raise LocalError(f"{error}: pip install 'nonsuch[dask]'") from None
+    except (OSError, RuntimeError) as error:
+        raise LocalError(f"cannot start a cluster on this machine: {error}") from None
+    resources.callback(cluster.close, timeout=CLOSE_SECONDS)
+    return functools.partial(_client, cluster, security)
+
+
+def _remote(address: str, *, insecure: bool) -> Callable[[], Client]:
+    """The way to somebody's scheduler, if it is safe."""
+    scheme, host, port = _parsed(address)
+    if scheme == "tls":
+        security = _mutual_tls()
+    elif dask.config.get("distributed.comm.require-encryption"):
+        raise LocalError(
+            f"Dask's own settings want encryption (distributed.comm.require-encryption), which"
+            f" {address} has not: tls://{host}:{port}"
+        )
+    elif not (insecure or _is_loopback(host)):
+        raise LocalError(
+            f"whoever is on the way to {host} could run code here and there: use"
+            f" tls://{host}:{port}, or say --insecure"
+        )
+    else:
+        security = Security(require_encryption=False)
+    host = f"[{host}]" if ":" in host else host
+    return functools.partial(_client, f"{scheme}://{host}:{port}", security)
+
+
+def _parsed(address: str) -> tuple[str, str, int]:
+    """A scheme of Dask's, a host and a port."""
+    with contextlib.suppress(ValueError):  # A port or an address that is none.
+        parts = urlsplit(address)
+        scheme = {"dask": "tcp", "tls": "tls"}.get(parts.scheme)
+        port = SCHEDULER_PORT if parts.port is None else parts.port
+        more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+        if scheme and parts.hostname and port and not more:
+            return scheme, parts.hostname, port
+    raise LocalError(
+        f"a Dask scheduler is dask://HOST:PORT or tls://HOST:PORT, not {address[:80]!r}"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _mutual_tls() -> Security:
+    """Dask's own settings of TLS. Raises `LocalError` that names the one that is missing."""
+    for setting, what, needed in (
+        ("ca-file", "the certificate authority of the cluster", True),
+        ("client.cert", "a certificate for this client", True),
+        ("client.key", "the key of that certificate", False),  # it may be in the same file
+    ):
+        _check_file(setting, what, needed=needed)
+    # With this a scheduler cannot send us to workers in the clear.
+    security = Security(require_encryption=True)
+    try:
+        security.get_connection_args("client")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise LocalError(f"the certificates in Dask's settings are of no use: {error}") from None
+    return security
+
+
+def _check_file(setting: str, what: str, *, needed: bool) -> None:
+    name = f"distributed.comm.tls.{setting}"
+    path = dask.config.get(name, None)
+    if path is None and not needed:
+        return
+    variable = "DASK_" + name.upper().replace(".", "__").replace("-", "_")
+    if path is None:
+        raise LocalError(f"tls:// needs {what}: set {variable}, or {name} in Dask's settings")
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise LocalError(f"cannot read {what} ({variable} or {name}): {error}") from None
