@@ -43,6 +43,7 @@ __all__ = [
     "compiled",
     "feature_groups",
     "host_processor",
+    "load_kernel",
 ]
 
 FEATURES_VARIABLE = "NONSUCH_CPU_FEATURES"
@@ -212,6 +213,18 @@ def calibration(double: bool) -> Calibration:
     """The rates on single or double SHA-256, from memory, from the cache, or measured now."""
     with _calibrating:
         return _calibration(double, host_processor())
+
+
+def load_kernel() -> str | None:
+    """Have at hand, once for the process, what every search with a kernel needs.
+
+    Returns why there can be none here; a search says the same when it comes to it.
+    """
+    try:
+        calibration(False)
+    except LocalError as reason:
+        return str(reason)
+    return None
 
 
 _calibrating = threading.Lock()

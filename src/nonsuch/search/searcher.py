@@ -54,7 +54,9 @@ __all__ = [
     "Progress",
     "Searcher",
     "default_threads",
+    "notify_once",
     "search",
+    "threads_or_default",
 ]
 
 THREADS_MAX = 1024
@@ -193,7 +195,7 @@ class Searcher:
         self._start = nonces.start
         self._stop = max(nonces.start, nonces.stop)
         self._segments = _segments(puzzle, self._start, self._stop, kernel_worth_nonces)
-        asked = _check_threads(threads)
+        asked = threads_or_default(threads)
         kernels = any(segment.field for segment in self._segments)
         # hashlib holds the interpreter lock for short messages: more threads would only quarrel.
         self._threads = asked if kernels else 1
@@ -440,7 +442,8 @@ def _check_range(puzzle: Puzzle, nonces: range) -> None:
         )
 
 
-def _check_threads(threads: int | None) -> int:
+def threads_or_default(threads: int | None) -> int:
+    """As many as asked for. Raises `LocalError` for a number that makes no sense."""
     if threads is None:
         return default_threads()
     if not 1 <= threads <= THREADS_MAX:
@@ -478,11 +481,12 @@ def _field(puzzle: Puzzle, width: int) -> Field | None:
         field = Field(puzzle, width)
         best_backend(field.layout)
     except KernelUnavailable as reason:
-        _notify_once(str(reason))
+        notify_once(str(reason))
         return None
     return field
 
 
 @functools.cache
-def _notify_once(reason: str) -> None:
+def notify_once(reason: str) -> None:
+    """Say why the slow way is taken, however often that happens."""
     _log.warning("searching with hashlib, which is slower: %s", reason)
