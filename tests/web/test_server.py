@@ -18,7 +18,7 @@ from nonsuch.errors import LocalError
 from nonsuch.web import feed as feed_module
 from nonsuch.web import guard as guard_module
 from nonsuch.web import server as server_module
-from nonsuch.web.fleet import Asked, Bystander, ProcessStarted
+from nonsuch.web.fleet import Asked, Bystander, LossSet, ProcessStarted
 from nonsuch.web.guard import Access
 from nonsuch.web.observations import observed_fact
 from nonsuch.web.picture import Picture
@@ -438,6 +438,34 @@ async def test_what_makes_no_sense_is_refused_in_a_sentence(
     assert 400 <= answer.status < 500
     assert 0 < len(answer.text) < 1000
     assert not stage.fleet.done
+
+
+@pytest.mark.parametrize(
+    ("path", "wish", "text"),
+    [
+        ("/api/loss", b'{"share": 0.1,}', "The body is no JSON from its character 14 on."),
+        ("/api/loss", b"\xff", "The body is no JSON."),
+        ("/api/loss", b"", "The body is empty."),
+        ("/api/loss", b"[]", "The body is JSON, but no object."),
+        ("/api/loss", b"{}", "share is missing."),
+        ("/api/loss", b'{"share": 0, "x": 1}', "x means nothing here."),
+        ("/api/loss", b'{"share": 2}', "share: it should be less than or equal to 1."),
+    ],
+)
+async def test_what_was_wrong_is_said_and_what_to_send(
+    stage: Stage, path: str, wish: bytes, text: str
+) -> None:
+    answer = await stage.post(path, wish)
+    assert answer.text == (
+        f'{text} Send a JSON object with "share"; /api/openapi.json describes it.'
+    )
+
+
+async def test_what_is_lost_is_told_with_what_is_watched(stage: Stage) -> None:
+    stream = await stage.stream()
+    assert (await stream.message()).set["about"]["about"]["loss"] == 0.0
+    stage.feed.observe(observed_fact(LossSet(0.25), "", 1.0))
+    assert (await stream.message()).set["about"]["about"]["loss"] == 0.25
 
 
 async def test_the_longest_message_is_taken(stage: Stage) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 import h11
 import msgspec
@@ -216,17 +217,43 @@ async def _on_local_error(_request: Request, error: Exception) -> Response:
     return _told(str(error), _status_of(error))
 
 
-async def _on_invalid(_request: Request, error: Exception) -> Response:
-    """The first thing that is wrong with a request, in one sentence."""
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """The first thing that is wrong with a request, in one sentence, and what to send."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    return _told(f"{where or 'The request'}: {first['msg']}", HTTPStatus.UNPROCESSABLE_ENTITY)
+    match first["type"]:
+        case "json_invalid":
+            text = f"The body is no JSON from its character {where} on."
+        case "missing":
+            text = f"{where} is missing." if where else "The body is empty."
+        case "unexpected_keyword_argument":
+            text = f"{where} means nothing here."
+        case "dataclass_type":
+            text = "The body is JSON, but no object."
+        case _:
+            said = first["msg"].removeprefix("Value error, ")
+            text = f"{where}: {said.replace('Input should', 'it should')}."
+    return _told(f"{text}{_wanted(request)}", HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-async def _on_http_error(_request: Request, error: Exception) -> Response:
+def _wanted(request: Request) -> str:
+    """What to send, where this path takes a wish."""
+    endpoint = request.scope.get("endpoint")
+    wish = get_type_hints(endpoint).get("wish") if endpoint is not None else None
+    if wish is None:
+        return ""
+    *names, last = (f'"{field.name}"' for field in dataclasses.fields(wish))
+    fields = f"{', '.join(names)} and {last}" if names else last
+    return f" Send a JSON object with {fields}; /api/openapi.json describes it."
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = _told(str(error.detail), HTTPStatus(error.status_code))
+    text = str(error.detail)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # What JSON is made of was not there at all.
+        text = f"The body is no JSON.{_wanted(request)}"
+    response = _told(text, HTTPStatus(error.status_code))
     response.headers.update(error.headers or {})
     return response
 
