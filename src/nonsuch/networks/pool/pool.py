@@ -75,6 +75,8 @@ class Pool:
         self._leases = Leases(self._state)
         self._jobs = Jobs(self._state, self._leases)
         self._results = Results(self._state, self._leases, self._jobs)
+        self.upstream: bool | None = None
+        """Whether the pool above is reached, where this one is a relay's."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `nonsuch.node`."""
@@ -171,6 +173,8 @@ class Pool:
                 self._results.take(miner, message, now)
             case messages.Beat():
                 self._beat(miner, message, now)
+            case messages.Capacity():
+                self._capacity(miner, message, now)
             case _:
                 raise _out_of_place(message, "from a miner")
 
@@ -271,14 +275,23 @@ class Pool:
 
     def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
         miner.hashes = beat.hashes
-        if miner.evidence and len(beat.leases) < len(miner.grants):
-            sent_before = now - self._settings.lease_seconds
+        if miner.evidence and miner.grants:
+            held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):
-                if grant.number not in beat.leases and grant.granted_at < sent_before:
+                if grant.number not in held and grant.granted_at < sent_before:
                     self._leases.lose(grant, "missed")
-        if not miner.grants:
+        if miner.has_room:
             # Back from the dead, or from a lost message: it may have work again.
             self._leases.refill(miner, now)
+        self._leases.serve_idle(now)
+
+    def _capacity(self, miner: Miner, capacity: messages.Capacity, now: float) -> None:
+        """A miner has other slots than before. It keeps what it holds."""
+        state = self._state
+        state.roster.resize(miner, capacity)
+        slots = state.roster.slots
+        state.emit(facts.MinerChanged(miner.name, capacity.slots, capacity.workers, slots))
+        self._leases.refill(miner, now)
         self._leases.serve_idle(now)
 
     def _miner_left(self, miner: Miner, why: str, now: float) -> None:
@@ -293,6 +306,16 @@ class Pool:
 
     # What is seen from outside.
 
+    @property
+    def evident_miners(self) -> int:
+        """How many miners there are whose shares can be gathered."""
+        return self._state.roster.evident
+
+    @property
+    def gathers(self) -> int:
+        """How many searches go on that the node itself has asked for."""
+        return len(self._state.gathers)
+
     def statistics(self, now: float) -> PoolStatistics:
         """A frozen picture of the pool."""
         state = self._state
@@ -304,7 +327,9 @@ class Pool:
             seconds=now - state.began,
             connections=len(state.roster.peers),
             miners=len(state.roster.miners),
-            miners_idle=len(state.roster.idle),
+            miners_idle=sum(not miner.grants for miner in state.roster.idle.values()),
+            slots=state.roster.slots,
+            workers=sum(miner.workers for miner in state.roster.miners.values()),
             rate=state.roster.rate,
             leases=len(state.grants),
             jobs=len(state.jobs),
@@ -337,13 +362,7 @@ class Pool:
             if grant.audit is None:
                 assert grant.job.book.open[number] is grant.shard
         audits: dict[str, int] = {}
-        waiting = [
-            *state.desk.waiting,
-            *(g.audit for g in state.grants.values() if g.audit is not None),
-        ]
-        if state.own_audit is not None:
-            waiting.append(state.own_audit.audit)
-        for audit in waiting:
+        for audit in state.open_audits():
             audits[audit.job.id] = audits.get(audit.job.id, 0) + 1
         for job in state.jobs.values():
             job.book._check()
@@ -360,6 +379,8 @@ def _described(miner: Miner) -> MinerStatistics:
         name=miner.name,
         address=miner.address,
         wire=miner.wire,
+        slots=miner.slots,
+        workers=miner.workers,
         rate=miner.rate,
         leases=len(miner.grants),
         results=miner.results,
