@@ -15,7 +15,7 @@ from rich.progress import Progress
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.terminal import errors, format_count, output
-from nonsuch.scenarios import coordinator, gossip, peer, pool, race
+from nonsuch.scenarios import coordinator, gossip, peer, pool, race, relay
 from nonsuch.search.searcher import default_threads
 from nonsuch.sim.world import Ranks
 
@@ -31,6 +31,7 @@ Story = pool.Story | race.Story | peer.Story | gossip.Story | coordinator.Story
 
 NETWORKS: dict[str, Callable[[int, Ranks], Story]] = {
     "pool": pool.play,
+    "relay": relay.play,
     "race": lambda seed, _ranks: race.play(seed),
     "peer": lambda seed, _ranks: peer.play(seed),
     "gossip": lambda seed, _ranks: gossip.play(seed),

@@ -34,7 +34,7 @@ from nonsuch.work.presets import plain
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.target import Target
 
-__all__ = ["Broken", "Story", "play"]
+__all__ = ["Broken", "Play", "Story", "play"]
 
 TROUBLE_SECONDS = 40.0
 """How long things go wrong."""
@@ -78,7 +78,7 @@ class _Job(NamedTuple):
 
 def play(seed: int, ranks: Ranks | None = None) -> Story:
     """One seed from beginning to end. Raises `Broken`, or what a core's check raises."""
-    return _Play(seed, Ranks() if ranks is None else ranks).run()
+    return Play(seed, Ranks() if ranks is None else ranks).run()
 
 
 @functools.cache
@@ -87,12 +87,14 @@ def _ranks(puzzle: Puzzle) -> list[int]:
     return [puzzle.rank(puzzle.digest(nonce)) for nonce in range(LAST_MAX + 1)]
 
 
-class _Play:
-    """One run of the scenario."""
+class Play:
+    """One run of the scenario. `network` is what `nonsuch simulate` knows it by."""
+
+    network = "pool"
 
     def __init__(self, seed: int, ranks: Ranks) -> None:
         self._seed = seed
-        plan = self._plan = random.Random(f"pool {seed}")
+        plan = self._plan = random.Random(f"{self.network} {seed}")
         self._network = plan.choice(list(NETWORKS))
         self._world = World(seed, NETWORKS[self._network], ranks=ranks, trace_lines=TRACE_LINES)
         self._cheats = tuple(plan.sample(list(CHEATS), plan.choice([0, 0, 1, 2])))
@@ -102,7 +104,7 @@ class _Play:
         self._answers: dict[str, int | None] = {}
         self._accused: list[facts.Cheated] = []
         self._jobs = [self._job(f"client-{number}") for number in range(plan.randint(1, 3))]
-        self._added: dict[str, None] = {"pool": None}
+        self._above: dict[str, str] = {"pool": ""}
         self._people()
 
     def run(self) -> Story:
@@ -142,26 +144,40 @@ class _Play:
     def _people(self) -> None:
         world, plan = self._world, self._plan
         world.add("pool", self._pool, listens=True, hash_rate=500)
-        self._honest = [f"miner-{number}" for number in range(plan.randint(2, 4))]
-        for name in self._honest:
-            rate = 10 ** plan.uniform(2, 3.5)
-            self._add(name, self._miner(name, rate), rate)
-        for kind in self._cheats:
-            self._add(kind, self._cheat(kind), 1000.0)
+        self._honest: list[str] = []
+        self._miners()
         for job in self._jobs:
             factory = self._client_factory(job)
             begins = plan.choice([0.0, plan.uniform(0, TROUBLE_SECONDS / 2)])
             world.at(begins, functools.partial(self._add, job.client, factory, 0.0))
 
-    def _add(self, name: str, factory: Callable[[], Core], rate: float) -> None:
+    def _miners(self) -> None:
+        plan = self._plan
+        self._honest += [f"miner-{number}" for number in range(plan.randint(2, 4))]
+        for name in self._honest:
+            rate = 10 ** plan.uniform(2, 3.5)
+            self._add(name, self._miner(name, rate), rate)
+        for kind in self._cheats:
+            self._add(kind, self._cheat(kind), 1000.0)
+
+    def _add(
+        self,
+        name: str,
+        factory: Callable[[], Core],
+        rate: float,
+        *,
+        above: str = "pool",
+        listens: bool = False,
+    ) -> None:
         """A machine whose clock is off, and a little fast or slow."""
         lots = self._world.lots
-        self._added[name] = None
+        self._above[name] = above
         self._world.add(
             name,
             factory,
             hash_rate=rate,
-            dials="pool",
+            listens=listens,
+            dials=above,
             clock_rate=lots.uniform(0.98, 1.02),
             clock_offset_seconds=lots.uniform(-1000, 1000),
         )
@@ -218,7 +234,7 @@ class _Play:
             world.partition(alone, rest, seconds=seconds, silent=seconds > 3)
 
         def cut() -> None:
-            world.cut(victim, "pool")
+            world.cut(victim, self._above[victim])
 
         actions = {
             "crash": crash,
@@ -235,7 +251,7 @@ class _Play:
 
     def _exists(self, name: str) -> bool:
         """Clients come when they come."""
-        return name in self._added
+        return name in self._above
 
     def _mend(self) -> None:
         world = self._world
@@ -259,7 +275,7 @@ class _Play:
 
     def _judge(self) -> None:
         for told in self._world.facts:
-            if isinstance(told.fact, facts.Cheated) and told.fact.miner in self._honest:
+            if isinstance(told.fact, facts.Cheated) and self._is_honest(told.fact.miner):
                 raise self._broken(f"{told.fact.miner} is honest, and was accused: {told.fact}")
         exact = self._thorough or not self._cheats
         for job in self._jobs:
@@ -270,9 +286,13 @@ class _Play:
                     f"{job.client} was told {answer.nonce}, and it is {job.answer}: {job.submit}"
                 )
 
+    def _is_honest(self, name: str) -> bool:
+        """Whether this miner can have done nothing that it is to be accused of."""
+        return name in self._honest
+
     def _broken(self, what: str) -> Broken:
         story = "\n".join(self._world.trace())
         return Broken(
             f"{what}\n(network {self._network}, cheats {self._cheats})\n{story}\n"
-            f"again with: nonsuch simulate --first {self._seed} --seeds 1"
+            f"again with: nonsuch simulate --network {self.network} --first {self._seed} --seeds 1"
         )
