@@ -37,8 +37,9 @@ from nonsuch.networks.pool.messages import (
 )
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
-from nonsuch.networks.pool.records import JobClosed, JobOpened, Life, ShardDone
+from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot, Life, ShardDone
 from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.state import SNAPSHOT_RECORDS
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.node import (
     Advanced,
@@ -64,6 +65,7 @@ from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.work.goals import Shares
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.ranges import RangeSet
 from nonsuch.work.shares import SHARES_EXPECTED, limit_of_bits, share_limit
 from nonsuch.work.target import Target
 
@@ -1163,6 +1165,25 @@ def test_a_shard_is_on_disk_when_its_audit_has_passed() -> None:
         for each in table.persisted
         if isinstance(each.record, ShardDone)
     ]
+
+
+def test_a_snapshot_takes_the_place_of_many_records_but_for_what_is_audited() -> None:
+    opened = JobOpened("job", PuzzleForm.of(PUZZLE), 0, 20_000, None)
+    before = [ShardDone("job", nonce, 1, None) for nonce in range(SNAPSHOT_RECORDS - 100)]
+    often = PoolSettings(shard_nonces=1, audit_fraction=0.1)
+    table = Table(often, records=[opened, *before])
+    one, _ = table.miner(), table.miner("one that could audit, and never comes to an end")
+    while not isinstance(table.persisted[-1].record, JobSnapshot):
+        one.works()
+    last = table.persisted.pop()
+    assert last.replaces
+    assert isinstance(last.record, JobSnapshot)
+    kept = RangeSet(range(start, start + count) for start, count in last.record.done)
+    new = [each.record for each in table.persisted if isinstance(each.record, ShardDone)]
+    shards = RangeSet(range(each.start, each.start + each.count) for each in [*before, *new])
+    assert all(kept.covers(part.start, part.stop) for part in shards)
+    assert kept.total == shards.total + 1, "the last one came with the snapshot itself"
+    assert table.statistics.audits_waiting, "at no time was everything audited"
 
 
 @pytest.mark.parametrize("kind", CHEATS)

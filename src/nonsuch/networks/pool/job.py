@@ -15,6 +15,7 @@ from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
 from nonsuch.work.leases import LeaseBook
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Proof, Puzzle
+from nonsuch.work.ranges import RangeSet
 from nonsuch.work.target import Target
 
 __all__ = ["Finished", "Job"]
@@ -179,10 +180,13 @@ class Job:
             nonce=None if self.best is None else self.best.nonce,
         )
 
-    def snapshot(self) -> JobSnapshot:
-        """All that a restart needs to know."""
-        done = tuple((part.start, part.stop - part.start) for part in self.book.done)
-        return JobSnapshot(self.opened, done, self.so_far)
+    def snapshot(self, waiting: RangeSet) -> JobSnapshot:
+        """All that a restart needs to know; what waits for its audit is searched again."""
+        done = RangeSet(self.book.done)
+        for part in waiting:
+            done.remove(part.start, part.stop)
+        parts = tuple((part.start, part.stop - part.start) for part in done)
+        return JobSnapshot(self.opened, parts, self.so_far)
 
     def closed(self, now: float) -> JobClosed:
         """All that is kept of it when it is done."""

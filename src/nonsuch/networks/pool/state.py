@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import Audit, AuditDesk
@@ -17,6 +18,7 @@ from nonsuch.networks.pool.records import Record
 from nonsuch.networks.pool.roster import Grant, Peer, Roster
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.node import Close, Effect, Emit, Persist, Send
+from nonsuch.work.ranges import RangeSet
 
 __all__ = ["DROPPED", "OwnAudit", "State"]
 
@@ -27,10 +29,10 @@ JOB_SUBJECT = "job:"
 LIFE_SUBJECT = "pool"
 
 SNAPSHOT_RECORDS = 10_000
-"""A running job's records on disk before a snapshot takes their place."""
+"""A running job's records on disk before a snapshot takes their place. At the least:"""
 
-SNAPSHOT_RANGES_MAX = 4096
-"""A job whose nonces are done in more pieces than this waits with its snapshot."""
+SNAPSHOT_FACTOR = 4
+"""So many for each piece in which its nonces are done: records cost more than their snapshots."""
 
 REASON_CHARACTERS_MAX = 500
 
@@ -92,11 +94,23 @@ class State:
         if job.gather is not None:
             return
         job.records += 1
-        if job.records >= SNAPSHOT_RECORDS and _fits_snapshot(job):
+        if job.records >= max(SNAPSHOT_RECORDS, SNAPSHOT_FACTOR * len(job.book.done)):
             job.records = 0
-            self.persist(JOB_SUBJECT + job.id, job.snapshot(), replaces=True)
+            # What waits for its audit is not for the disk.
+            waiting = (audit for audit in self.open_audits() if audit.job is job)
+            snapshot = job.snapshot(RangeSet(range(each.start, each.stop) for each in waiting))
+            self.persist(JOB_SUBJECT + job.id, snapshot, replaces=True)
         else:
             self.persist(JOB_SUBJECT + job.id, record)
+
+    def open_audits(self) -> Iterator[Audit]:
+        """All audits that wait, that miners do, and that the pool does. O(n) of all leases."""
+        yield from self.desk.waiting
+        for grant in self.grants.values():
+            if grant.audit is not None:
+                yield grant.audit
+        if self.own_audit is not None:
+            yield self.own_audit.audit
 
     def close_job(self, job: str, record: Record | None) -> None:
         """What is left on disk of a job that is over; None for nothing."""
@@ -124,8 +138,3 @@ class State:
         """What the event at hand has brought about, once."""
         effects, self.effects = self.effects, []
         return effects
-
-
-def _fits_snapshot(job: Job) -> bool:
-    # What waits for its audit is not for the disk; a snapshot could not leave it out.
-    return not job.audits and len(job.book.done) <= SNAPSHOT_RANGES_MAX
