@@ -204,7 +204,7 @@ async def test_a_coordinator_survives_its_liars_and_its_death(tmp_path: Path) ->
     rounds = await watched("coordinator", 4, tmp_path)
     rounds.pass_time(60)
     await rounds.fleet.lie("agent-2")
-    rounds.pass_until("refused an answer of agent-2")
+    rounds.pass_until("agent-2 was refused an answer")
     await rounds.fleet.kill("coordinator")
     rounds.pass_time(5)
     await rounds.fleet.restart("coordinator")
@@ -213,6 +213,83 @@ async def test_a_coordinator_survives_its_liars_and_its_death(tmp_path: Path) ->
     assert (rounds.node("coordinator").height or 0) > before
     with pytest.raises(Unsupported, match="only gossip"):
         await rounds.fleet.lose(0.1)
+
+
+async def test_a_race_has_one_winner_each_time_and_a_ledger_that_survives(tmp_path: Path) -> None:
+    race = await watched("race", 3, tmp_path)
+    race.pass_time(60)
+    ledger = len(race.table("ledger"))
+    assert ledger > 4
+    winners = {node for told in race.told if " won" in told.text for node in (told.node,)}
+    assert len(winners) > 1
+    assert await race.fleet.transact("from the page") == "3 nodes were given the text."
+    race.pass_until("'from the page'")
+    await race.fleet.kill("keeper")
+    race.pass_time(30)
+    assert len(race.table("ledger")) <= ledger + 2
+    await race.fleet.restart("keeper")
+    await race.fleet.kill("Node2")
+    assert await race.fleet.add("race") == "Node4 was started."
+    race.pass_time(120)
+    assert len(race.table("ledger")) > ledger + 4
+    with pytest.raises(Unsupported, match="nobody in a simulated race has a way to lie"):
+        await race.fleet.lie("Node1")
+    for name in ("Node1", "Node3", "Node4"):
+        await race.fleet.kill(name)
+    with pytest.raises(LocalError, match="no node is running"):
+        await race.fleet.transact("to nobody")
+
+
+async def test_what_is_dead_or_frozen_is_neither_cut_nor_mended(tmp_path: Path) -> None:
+    gossip = await watched("gossip", 6, tmp_path)
+    gossip.pass_time(30)
+    for number in range(1, 4):
+        await gossip.fleet.cut(f"node-{number}")
+    await gossip.fleet.kill("node-1")
+    await gossip.fleet.freeze("node-2")
+    await gossip.fleet.kill("node-4")
+    await gossip.fleet.freeze("node-5")
+    told = gossip.fleet.feed.picture.board.told_count
+    with pytest.raises(LocalError, match="node-1 is not running: restart it first"):
+        await gossip.fleet.mend("node-1")
+    with pytest.raises(LocalError, match="node-4 is not running: restart it first"):
+        await gossip.fleet.cut("node-4")
+    with pytest.raises(LocalError, match="node-2 is frozen: thaw it first"):
+        await gossip.fleet.mend("node-2")
+    with pytest.raises(LocalError, match="node-5 is frozen: thaw it first"):
+        await gossip.fleet.cut("node-5")
+    assert gossip.fleet.feed.picture.board.told_count == told
+    await gossip.fleet.heal()
+    states = [gossip.node(f"node-{number}").state for number in range(1, 7)]
+    assert states == ["dead", "frozen", "up", "dead", "frozen", "up"]
+    await gossip.fleet.thaw("node-2")
+    await gossip.fleet.restart("node-1")
+    gossip.pass_time(10)
+    assert {gossip.node(f"node-{number}").state for number in (1, 2)} == {"up"}
+
+
+async def test_a_recording_knows_who_is_cut_off_and_frozen_or_dead(tmp_path: Path) -> None:
+    gossip = await watched("gossip", 3, tmp_path)
+    gossip.pass_time(5)
+    for name in ("node-1", "node-2"):
+        await gossip.fleet.cut(name)
+    await gossip.fleet.freeze("node-1")
+    await gossip.fleet.kill("node-2")
+    await gossip.fleet.record(on=True)
+    await gossip.fleet.close()
+    path = gossip.fleet.recording()
+    assert path is not None
+    recording = read_recording(path)
+    begin = [(recording[n].fact, recording[n].values.get("name")) for n in range(7)]
+    assert begin == [
+        ("process started", "node-1"),
+        ("node cut", "node-1"),
+        ("process frozen", "node-1"),
+        ("process started", "node-2"),
+        ("node cut", "node-2"),
+        ("process stopped", "node-2"),
+        ("process started", "node-3"),
+    ]
 
 
 async def test_one_seed_is_one_history(tmp_path: Path) -> None:
@@ -267,8 +344,6 @@ async def test_what_there_is_not_is_said(tmp_path: Path) -> None:
         await pool.fleet.kill("nobody")
     with pytest.raises(LocalError, match="between 0 and 1"):
         await pool.fleet.lose(2)
-    with pytest.raises(LocalError, match="race has no simulation"):
-        SimulatedFleet("race", 3, seed=1, speed=1, recordings=tmp_path)
     with pytest.raises(LocalError, match="1 to 1,000 nodes"):
         SimulatedFleet("pool", 2000, seed=1, speed=1, recordings=tmp_path)
     with pytest.raises(LocalError, match="--speed"):

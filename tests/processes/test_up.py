@@ -432,10 +432,14 @@ def test_while_a_pool_is_gone_its_miners_say_so_once(up: Start) -> None:
     pool.do("nodes/pool/kill")
     pool.see_told("lost the pool")
     pool.do("nodes/pool/restart")
-    tables = pool.see_until(
-        lambda now: sum("joined the pool" in told.text for told in now.told.values()) > 1
-    )
+
+    def since(now: Tables) -> list[str]:
+        told = [told.text for told in now.told.values()]
+        return told[told.index("pool was started again.") :]
+
+    tables = pool.see_until(lambda now: any("joined the pool" in each for each in since(now)))
     assert sum("lost the pool" in told.text for told in tables.told.values()) == 1
+    assert not any("lost" in each for each in since(tables))
     pool.stop()
 
 

@@ -342,12 +342,11 @@ class Controlled(Bystander, ABC):
             yield fleet.ProcessStarted(
                 seat.name, seat.role, seat.address, rate=seat.rate, lies=lies
             )
-            if life == "dead":
-                yield fleet.ProcessStopped(seat.name)
-                continue
             if seat.name in self._cut:
                 yield fleet.NodeCut(seat.name)
-            if life == "frozen":
+            if life == "dead":
+                yield fleet.ProcessStopped(seat.name)
+            elif life == "frozen":
                 yield fleet.ProcessFrozen(seat.name)
         if self._loss:
             yield fleet.LossSet(self._loss)

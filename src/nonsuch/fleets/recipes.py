@@ -377,7 +377,7 @@ class RaceRecipe(Recipe):
     def _keeper(self) -> Place:
         self._keeper_port = self.site.port("keeper")
         where = ("race", "keeper", "--host", HOST, "--port", str(self._keeper_port))
-        seat = Seat("keeper", self.role, f"{HOST}:{self._keeper_port}")
+        seat = Seat("keeper", "keeper", f"{HOST}:{self._keeper_port}")
         return Place(seat, Child("keeper", (*where, *self._ledger, *self._difficulty, "--json")))
 
     async def _next(self) -> Place:

@@ -67,7 +67,7 @@ class _World(World):
 class SimulatedFleet(Controlled):
     """A fleet in a world of this seed. `start` it, `run` it, `close` it.
 
-    Raises `LocalError` for a network that cannot be simulated here.
+    Raises `LocalError` for more nodes, or another speed, than there can be.
     """
 
     def __init__(
@@ -82,9 +82,7 @@ class SimulatedFleet(Controlled):
         traffic: bool = True,
         hear: Callable[[Observation], None] | None = None,
     ) -> None:
-        kind = SETTINGS.get(network)
-        if kind is None:
-            raise LocalError(f"{network} has no simulation here: choose from {', '.join(SETTINGS)}")
+        kind = SETTINGS[network]
         if not SPEED_MIN <= speed <= SPEED_MAX:
             raise LocalError(f"--speed lies between {SPEED_MIN:g} and {SPEED_MAX:g}")
         if not 1 <= nodes <= NODES_MAX:
@@ -202,6 +200,8 @@ class SimulatedFleet(Controlled):
         network.conditions = replace(network.conditions, loss=min(share, LOSS_MAX))
 
     def _how_it_lies(self, name: str) -> str:
+        if not self.setting.how:
+            raise Unsupported(f"nobody in {self.setting.title} has a way to lie")
         if self._seats[name].role != self.setting.role:
             raise Unsupported(f"{name} has no way to lie: a {self.setting.role} has")
         return self.setting.how

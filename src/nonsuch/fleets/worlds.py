@@ -8,6 +8,7 @@ differ from machine to machine, as they do.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import random
 from abc import ABC, abstractmethod
 from functools import partial
@@ -15,7 +16,8 @@ from functools import partial
 from nonsuch.errors import LocalError
 from nonsuch.fleets.clients import job_for
 from nonsuch.fleets.controlled import Seat
-from nonsuch.fleets.cores import Chastened
+from nonsuch.fleets.cores import Chastened, Customer
+from nonsuch.fleets.drawer import Drawer
 from nonsuch.fleets.payments import payment
 from nonsuch.fleets.topology import NEIGHBOURS, neighbours
 from nonsuch.networks.coordinator.agent import Agent
@@ -34,12 +36,18 @@ from nonsuch.networks.pool.messages import Hello, Submit
 from nonsuch.networks.pool.miner import Miner as PoolMiner
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.race import facts as race_facts
+from nonsuch.networks.race.keeper import Keeper
+from nonsuch.networks.race.link import KEEPER
+from nonsuch.networks.race.node import RaceNode
+from nonsuch.networks.race.settings import KeeperSettings, RaceSettings, race_target
 from nonsuch.node import LOCAL, Core, Received
 from nonsuch.scenarios import cheats, coordinator_cheats, gossip_cheats, peer_cheats
 from nonsuch.sim.datagrams import Datagrams
 from nonsuch.sim.network import LAN, Conditions
 from nonsuch.sim.world import Told, World
 from nonsuch.web.fleet import Unsupported
+from nonsuch.web.pictures.sentences import plural
 from nonsuch.web.rows import Network, Role
 from nonsuch.work.target import Target
 
@@ -74,6 +82,18 @@ GENESIS_HASTE = 10.0
 PEER_BLOCK_SECONDS = 5.0
 TRANSACTION_SECONDS = 2.0
 ROUND_SECONDS = 10.0
+
+RACE_DIFFICULTY = 1
+RACE_SECONDS = 4.0
+"""How long a node searches, in the mean: 256 hashes."""
+
+RACE_EVERY_SECONDS = 6.0
+RACE_SECONDS_MAX = 120.0
+"""A race that nobody has won by then, for all are dead or cut off, is not waited for."""
+
+RACE_RATE_SPREAD = 0.05
+KEEPER_CONNECTIONS_MAX = 2_000
+"""Twice as many as there may be nodes: some have lost one and are back with another."""
 
 BUSY_NODES = 20
 """With more nodes, what they say only to show that they are there is said less often."""
@@ -399,9 +419,98 @@ class CoordinatorSetting(Setting):
         return Agent(AgentSettings(), self._lots())
 
 
+class RaceSetting(Setting):
+    """A keeper of a ledger, and nodes that race for it."""
+
+    network: Network = "race"
+    role: Role = "race"
+    title = "a simulated race"
+    noun = "node"
+
+    def __init__(self, world: World, nodes: int, hashes: float) -> None:
+        # They all search for one nonce, which is hashed once: so what they may do is not shared.
+        each = race_target(RACE_DIFFICULTY).work / RACE_SECONDS
+        super().__init__(world, nodes, each * nodes)
+        self._texts: dict[str, str] = {}
+        self._racing_since: float | None = None
+
+    def seats(self) -> list[Seat]:
+        """The keeper is the first."""
+        return [Seat(KEEPER, "keeper"), *self._members()]
+
+    def draw_rate(self) -> float:
+        """Machines that are nearly alike: else the fastest wins every race."""
+        return self.world.lots.lognormvariate(0.0, RACE_RATE_SPREAD)
+
+    def _seat(self, rate: float) -> Seat:
+        self._count += 1
+        return Seat(f"Node{self._count}", self.role, rate=rate)
+
+    def add(self, seat: Seat) -> None:
+        """See `Setting`."""
+        if seat.role == "keeper":
+            settings = KeeperSettings(
+                difficulty=RACE_DIFFICULTY, connections_max=KEEPER_CONNECTIONS_MAX
+            )
+            drawer = Drawer(self.world, KEEPER)
+            self.world.add(KEEPER, lambda: Keeper(settings), listens=True, local=drawer)
+            return
+        node = RaceSettings(
+            name=seat.name, difficulty=RACE_DIFFICULTY, has_keeper=True, zone=datetime.UTC
+        )
+        self.world.add(
+            seat.name,
+            lambda: RaceNode(node, self._lots(), ORIGIN_SECONDS),
+            hash_rate=seat.rate or 0.0,
+            listens=True,
+            dials={KEEPER: KEEPER},
+        )
+
+    def transact(self, text: str) -> str:
+        """See `Setting`. A customer of each node brings it the text."""
+        names = [f"Node{number + 1}" for number in range(self._count)]
+        up = [name for name in names if self.world.is_up(name)]
+        if not up:
+            raise LocalError("no node is running: restart one")
+        for name in up:
+            self._bring(name, text)
+        self._racing_since = self.world.seconds
+        return f"{plural(len(up), 'node')} {'was' if len(up) == 1 else 'were'} given the text."
+
+    def _bring(self, name: str, text: str) -> None:
+        customer, known = f"{CLIENT}-{name}", name in self._texts
+        self._texts[name] = text
+        if known:
+            self.world.restart(customer)
+        else:
+            factory = partial(self._customer, name)
+            self.world.add(customer, factory, dials=name, storage=False)
+
+    def _customer(self, name: str) -> Core:
+        return Customer(self._texts[name])
+
+    def hear(self, told: Told) -> None:
+        """Somebody has won: the next race may begin."""
+        if isinstance(told.fact, race_facts.RaceWon):
+            self._racing_since = None
+
+    def traffic(self) -> None:
+        """A payment now and then, and none while one is raced for."""
+        world, since = self.world, self._racing_since
+        if since is None or world.seconds > since + RACE_SECONDS_MAX:
+            with contextlib.suppress(LocalError):
+                self.transact(payment(world.lots).text)
+        world.at(world.seconds + RACE_EVERY_SECONDS, self.traffic)
+
+    def name_of(self, node: str) -> str:
+        """All customers are one."""
+        return CLIENT if node.startswith(f"{CLIENT}-") else node
+
+
 SETTINGS: dict[Network, type[Setting]] = {
     "pool": PoolSetting,
     "gossip": GossipSetting,
     "peer": PeerSetting,
+    "race": RaceSetting,
     "coordinator": CoordinatorSetting,
 }
