@@ -419,10 +419,10 @@ def test_the_longest_report_fits() -> None:
     """A pool describes a hundred jobs and miners, with names of their own choosing."""
     name = "\0" * 128  # JSON writes six characters for each
     job = JobStatistics(name, 0, NUMBER_MAX, 1, NUMBER_MAX, 1, 1, 1, 1e100, 1, 1, 1e100)
-    miner = MinerStatistics(name, "[ffff::ffff]:65535", "nonsuch", 1e100, 1, 1, 1, 1e100, 1)
+    miner = MinerStatistics(name, "[ffff::ffff]:65535", "nonsuch", 1, 1, 1e100, 1, 1, 1, 1e100, 1)
     counts = (10**9,) * 9
     statistics = PoolStatistics(
-        *(name, 1.0, 1, 1, 1, 1e100, 1, 1),
+        *(name, 1.0, 1, 1, 1, 1, 1, 1e100, 1, 1),
         *counts[:7],
         {"cheated": 10**9},
         *counts[:6],

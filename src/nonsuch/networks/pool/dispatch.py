@@ -7,8 +7,8 @@ a huge job nor catch up on time in which it did not exist.
 
 **Size.** A shard should take its miner `shard_seconds`. Toward the end of a job shards shrink with
 what is left, to the miner's part of half of it, down to `TAIL_SECONDS`: so all miners come to the
-end together. A second lease is given ahead only while there is plenty. Jobs of the pool's own node
-(`gather`) are served one after the other, and the next one fills the end of this one.
+end together. A miner has leases ahead of its slots only while there is plenty. Jobs of the pool's
+own node (`gather`) are served one after the other, and the next one fills the end of this one.
 
 **The last shards.** When nothing is left to lease, an idle miner gets a copy of a shard that its
 holder will not finish before the idle one could. Oldest leases are looked at first, and only a few.
@@ -40,6 +40,9 @@ RATE_HINT_MAX = 1e12
 
 COUNT_MAX = 2**56
 """Nonces in a shard: more would be a rate that no machine has."""
+
+TASKS_A_SECOND_MAX = 300.0
+"""Shards that one miner should get through: whoever gives them to its workers does that alone."""
 
 COUNT_BITS = 6
 """Shard sizes keep so many leading bits, so that they, and their share limits, repeat."""
@@ -128,13 +131,23 @@ class Dispatcher:
         """How many nonces of the job this miner should get now."""
         if self._settings.shard_nonces is not None:
             return self._settings.shard_nonces
-        if not miner.rate:
+        if not miner.slot_rate:
             return FIRST_NONCES
-        rate = min(miner.rate, RATE_HINT_MAX)
-        wanted = rate * (self._settings.shard_seconds if miner.results else FIRST_SECONDS)
-        part = self._free(job) * TAIL_PART * rate / max(rate, self._roster.rate)
-        count = int(min(wanted, max(part, rate * TAIL_SECONDS), COUNT_MAX))
+        rate = min(miner.slot_rate, RATE_HINT_MAX)
+        wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
+        part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, self._roster.rate)
+        count = int(min(wanted, max(part, rate * self._tail_seconds(miner)), COUNT_MAX))
         return _rounded(max(1, count))
+
+    def _seconds(self, miner: Miner) -> float:
+        """How long one of its slots should search a shard."""
+        busy = miner.slots / TASKS_A_SECOND_MAX
+        return max(self._settings.shard_seconds, miner.lease_seconds, busy)
+
+    def _tail_seconds(self, miner: Miner) -> float:
+        """The same of the last ones: who wants longer shards wants longer ones at the end too."""
+        longer = max(1.0, miner.lease_seconds / self._settings.shard_seconds)
+        return max(TAIL_SECONDS * longer, miner.slots / TASKS_A_SECOND_MAX)
 
     def _free(self, job: Job) -> int:
         """What is left to lease until this job's miners come to an end; O(1) but in a relay."""
@@ -143,11 +156,11 @@ class Dispatcher:
         behind = (other for _, _, other in self._heap if other.gather is not None)
         return job.book.free + sum(other.book.free for other in behind)
 
-    def is_plenty(self, job: Job, count: int) -> bool:
-        """Whether a lease of `count` nonces may be given to a miner that is still busy."""
+    def is_plenty(self, job: Job, miner: Miner, count: int) -> bool:
+        """Whether a lease of `count` nonces may be given to a miner whose slots are all busy."""
         if self._settings.shard_nonces is not None:
-            return self._free(job) > PLENTY * count * len(self._roster.miners)
-        return self._free(job) > PLENTY * self._settings.shard_seconds * self._roster.rate
+            return self._free(job) > PLENTY * count * self._roster.slots
+        return self._free(job) > PLENTY * self._seconds(miner) * self._roster.rate
 
     def slow_grant(
         self, jobs: dict[str, Job], grants: dict[int, Grant], miner: Miner, now: float
@@ -171,7 +184,8 @@ class Dispatcher:
         if holder is miner or len(grant.shard.leases) >= COPIES_MAX:
             return 0.0
         remaining = holder.remaining_seconds(grant, now)
-        needed = grant.shard.count / miner.rate if miner.rate else remaining / COPY_GAIN
+        rate = miner.slot_rate
+        needed = grant.shard.count / rate if rate else remaining / COPY_GAIN
         if needed * COPY_GAIN + TAIL_SECONDS / 2 > remaining:
             return 0.0
         return remaining - needed

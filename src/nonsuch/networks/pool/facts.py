@@ -20,6 +20,7 @@ __all__ = [
     "JobEnded",
     "JobFinished",
     "LeaseLost",
+    "MinerChanged",
     "MinerJoined",
     "MinerLeft",
     "PeerDropped",
@@ -27,6 +28,7 @@ __all__ = [
     "PoolRefused",
     "PoolStarting",
     "Progressed",
+    "RelayStarting",
     "Reported",
     "Restored",
     "SearchGivenUp",
@@ -50,6 +52,12 @@ class PoolStarting(_Fact, frozen=True):
     journal: str
 
 
+class RelayStarting(_Fact, frozen=True):
+    """This pool has its miners work for the one at this address."""
+
+    upstream: str
+
+
 class Restored(_Fact, frozen=True):
     """A pool has read its journal."""
 
@@ -65,6 +73,15 @@ class MinerJoined(_Fact, frozen=True):
     address: str
     wire: str
     miners: int
+
+
+class MinerChanged(_Fact, frozen=True):
+    """A miner searches so many shards at once, on so many workers; all miners together `in_all`."""
+
+    miner: str
+    slots: int
+    workers: int
+    in_all: int
 
 
 class MinerLeft(_Fact, frozen=True):
@@ -262,8 +279,10 @@ class Reported(_Fact, frozen=True):
 
 Fact = (
     PoolStarting
+    | RelayStarting
     | Restored
     | MinerJoined
+    | MinerChanged
     | MinerLeft
     | LeaseLost
     | JobAccepted

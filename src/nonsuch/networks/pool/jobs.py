@@ -278,9 +278,9 @@ class Jobs:
         """Nonces done, and those that miners say they have tried of what they search now."""
         under_way = 0
         for number, shard in job.book.open.items():
-            miner = self._state.grants[number].miner
-            if number == shard.leases[0] and next(iter(miner.grants)) == number:
-                under_way += min(miner.hashes, shard.count)
+            if number == shard.leases[0]:
+                grant = self._state.grants[number]
+                under_way += grant.miner.under_way(grant)
         return job.book.done.total + 1 + under_way
 
     def described(self, job: Job, now: float) -> JobStatistics:

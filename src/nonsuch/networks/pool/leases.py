@@ -26,7 +26,10 @@ WAKE_SECONDS = 0.5
 """How often watchers hear of their jobs, and idle miners are held against slow ones."""
 
 SERVED_AT_ONCE = 500
-"""Idle miners that get work in one event: their leases travel while the next ones are cut."""
+"""Leases that are given in one event: they travel while the next ones are cut."""
+
+LEASES_OPEN_MAX = 2**17
+"""Leases that are out at once; when there are more, each miner has one, however many its slots."""
 
 COPIES_A_ROUND = 64
 """How many idle miners are given copies at once."""
@@ -57,6 +60,13 @@ class Leases:
         state.serve_at = None
         if not state.roster.idle:
             return
+        if state.dispatcher.has_work or state.desk.waiting:
+            self._serve(now)
+        if state.roster.idle and state.grants:
+            state.wake(now + WAKE_SECONDS)
+
+    def _serve(self, now: float) -> None:
+        state = self._state
         given = 0
         for miner in list(state.roster.idle.values()):
             if not state.dispatcher.has_work and not state.desk.waiting:
@@ -65,42 +75,47 @@ class Leases:
                 state.serve_at = now
                 break
             given += self.refill(miner, now)
-        if state.roster.idle and state.grants:
-            state.wake(now + WAKE_SECONDS)
 
     def copy_slow_shards(self, now: float) -> None:
         """Let idle miners race slow ones, the fastest first, as long as that gains time."""
-        idle = self._state.roster.idle.values()
-        for miner in heapq.nlargest(COPIES_A_ROUND, idle, key=lambda each: each.rate):
-            if not self._copy(miner, now):
-                return
+        roster, left = self._state.roster, COPIES_A_ROUND
+        for miner in heapq.nlargest(left, roster.idle.values(), key=lambda each: each.slot_rate):
+            while miner.has_room and left > 0:
+                if not self._copy(miner, now):
+                    return
+                left -= 1
+            roster.place(miner)
 
-    def refill(self, miner: Miner, now: float) -> bool:
-        """Give the miner work until it has enough; without any, it is idle. Whether it has some."""
-        roster = self._state.roster
+    def refill(self, miner: Miner, now: float) -> int:
+        """Give the miner work until it has enough; if it could have more, it is idle.
+
+        Returns how many leases it was given, `SERVED_AT_ONCE` at most.
+        """
         if miner.gone or miner.draining:
-            return False
-        while len(miner.grants) < miner.leases_max and self._grant(miner, now):
-            pass
-        busy = bool(miner.grants) or self._copy(miner, now)
-        if busy:
-            roster.idle.pop(miner.peer, None)
-        else:
-            roster.idle[miner.peer] = miner
-        return busy
+            return 0
+        miner.begin_next(now)
+        given, most = 0, min(SERVED_AT_ONCE, miner.leases_max - len(miner.grants))
+        while given < most and self._grant(miner, now):
+            given += 1
+        if miner.has_room and given < SERVED_AT_ONCE:
+            given += self._copy(miner, now)
+        self._state.roster.place(miner)
+        return given
 
     def _grant(self, miner: Miner, now: float) -> bool:
         state = self._state
         if state.desk.waiting and (audit := state.desk.take_for(miner)) is not None:
             self._grant_audit(audit, miner, now)
             return True
-        if miner.grants and not miner.results:
+        if not miner.has_room and not miner.measured:
             return False  # It has shown nothing yet, and may be slow.
+        if miner.grants and len(state.grants) >= LEASES_OPEN_MAX:
+            return False
         job = state.dispatcher.next_job(miner)
         if job is None:
             return False
         count = state.dispatcher.shard_nonces(job, miner)
-        if miner.grants and not state.dispatcher.is_plenty(job, count):
+        if not miner.has_room and not state.dispatcher.is_plenty(job, miner, count):
             state.dispatcher.offer(job)
             return False
         state.number += 1
@@ -122,7 +137,6 @@ class Leases:
         state.counts["copies"] += 1
         quota = _quota(slow.job, shard, miner)
         self._open(Grant(state.number, slow.job, shard, miner, quota, now))
-        state.roster.idle.pop(miner.peer, None)
         return True
 
     def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
@@ -141,7 +155,7 @@ class Leases:
                 state.effects.append(Cancel(own.task))
                 state.own_audit = None
                 self._grant_audit(own.audit, miner, now)
-                state.roster.idle.pop(miner.peer)
+                state.roster.place(miner)
                 return
 
     def _audit_here(self) -> None:
@@ -171,10 +185,9 @@ class Leases:
         """Enter a lease and send it."""
         state, miner, job = self._state, grant.miner, grant.job
         if not miner.grants:
-            miner.busy_since = grant.granted_at
             peer = state.roster.peers[miner.peer]
             state.roster.look_at(peer, grant.granted_at + state.settings.lease_seconds)
-        miner.grants[grant.number] = grant
+        miner.hold(grant)
         state.grants[grant.number] = grant
         puzzle = None
         if job.id not in miner.known:
@@ -198,7 +211,7 @@ class Leases:
     def close(self, grant: Grant) -> None:
         """The lease is open no more; the book is the caller's business."""
         del self._state.grants[grant.number]
-        grant.miner.grants.pop(grant.number, None)
+        grant.miner.release(grant)
 
     def revoke(self, number: int) -> None:
         """A lease that the book has as void: its miner may stop, and have something else."""
@@ -211,8 +224,8 @@ class Leases:
         if not miner.evidence:
             # Its wire has no word for "stop": it will come to the end of this one first.
             miner.draining += 1
-        elif not miner.grants:
-            self._state.roster.idle[miner.peer] = miner
+        else:
+            self._state.roster.place(miner)
 
     def revoke_job(self, job: Job) -> None:
         """The job is over: so are its leases, audits included."""
@@ -246,24 +259,39 @@ class Leases:
 
     def lose_all(self, miner: Miner, cause: str) -> None:
         """Everything that a miner holds goes back."""
-        for grant in list(miner.grants.values()):
-            if not miner.gone:
-                self._state.send(miner.peer, messages.Revoke(grant.number))
+        self._lose_these(list(miner.grants.values()), cause)
+
+    def _lose_these(self, grants: list[Grant], cause: str) -> None:
+        for grant in grants:
+            if not grant.miner.gone:
+                self._state.send(grant.miner.peer, messages.Revoke(grant.number))
             self.lose(grant, cause)
 
     def lose_overdue(self, miner: Miner, now: float) -> None:
-        """A miner may beat for ever and never come to an end."""
-        settings = self._state.settings
-        grant = next(iter(miner.grants.values()))
-        elapsed = now - max(grant.granted_at, miner.returned_at)
-        count = grant.stop - grant.start
-        expected = count / miner.rate if miner.rate else 0.0
-        bound = OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
-        if elapsed <= bound:
+        """A miner may beat for ever and never come to an end, with one of its slots or with all."""
+        miner.begin_next(now)
+        overdue = [
+            (grant, now - grant.began_at)
+            for grant in miner.grants.values()
+            if grant.began_at is not None and self._is_overdue(grant, now - grant.began_at)
+        ]
+        if not overdue:
             return
-        self._state.roster.slow_down(miner, count / elapsed / 2)
-        self.take_away(miner, "overdue", f"no result for {elapsed:.0f} s")
+        for grant, elapsed in overdue:
+            count = grant.stop - grant.start
+            self._state.roster.slow_down(miner, count / elapsed / 2)
+        if len(overdue) < len(miner.grants) - len(miner.ahead):
+            self._lose_these([grant for grant, _ in overdue], "overdue")
+        else:
+            self.take_away(miner, "overdue", f"no result for {overdue[0][1]:.0f} s")
         self.refill(miner, now)
+
+    def _is_overdue(self, grant: Grant, elapsed: float) -> bool:
+        settings, rate = self._state.settings, grant.miner.slot_rate
+        expected = (grant.stop - grant.start) / rate if rate else 0.0
+        return elapsed > (
+            OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
+        )
 
 
 def _quota(job: Job, shard: Shard, miner: Miner) -> Quota | None:

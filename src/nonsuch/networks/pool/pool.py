@@ -287,10 +287,11 @@ class Pool:
 
     def _capacity(self, miner: Miner, capacity: messages.Capacity, now: float) -> None:
         """A miner has other slots than before. It keeps what it holds."""
-        state = self._state
+        state, before = self._state, (miner.slots, miner.workers)
         state.roster.resize(miner, capacity)
-        slots = state.roster.slots
-        state.emit(facts.MinerChanged(miner.name, capacity.slots, capacity.workers, slots))
+        if (miner.slots, miner.workers) != before:
+            slots = state.roster.slots
+            state.emit(facts.MinerChanged(miner.name, miner.slots, miner.workers, slots))
         self._leases.refill(miner, now)
         self._leases.serve_idle(now)
 
@@ -349,6 +350,8 @@ class Pool:
             dropped=counts["dropped"],
             jobs_described=tuple(self._jobs.described(job, now) for job in jobs),
             miners_described=tuple(_described(miner) for miner in miners),
+            is_relay=self.upstream is not None,
+            upstream_reached=bool(self.upstream),
         )
 
     def _check(self) -> None:

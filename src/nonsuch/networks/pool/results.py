@@ -69,7 +69,7 @@ class Results:
         if result.lease > self._state.number:
             raise RemoteProtocolError(f"lease {result.lease} has never been given")
         miner.draining = max(0, miner.draining - 1)
-        if not miner.grants:
+        if miner.has_room:
             self._leases.refill(miner, now)
 
     def _shard_done(self, grant: Grant, scan: Scan, now: float) -> None:

@@ -3,6 +3,9 @@
 Every peer has one time at which to look at it again, kept in a heap. A message only notes when it
 came; the look finds out whether the peer was silent for too long, and sets the next time. So ten
 thousand beats a second cost ten thousand assignments, and no timers.
+
+A miner has one slot, until it says that it has more: then it searches so many leases at once, and
+is known by what one of its slots does, for a shard is what one slot searches.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import msgspec
 from nonsuch.networks.pool.audits import Audit
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.liteminer import LITEMINER
+from nonsuch.networks.pool.messages import Capacity
 from nonsuch.work.leases import Shard
 from nonsuch.work.shares import Drift
 
@@ -31,15 +35,20 @@ RATE_WEIGHT = 0.5
 RATE_GROWTH_MAX = 16.0
 """How much faster than before a miner can prove to be with one shard."""
 
+MEASURE_SECONDS_MIN = 0.05
+"""Many slots are measured over longer than this: their results come in bursts."""
+
 
 class Grant:
     """An open lease, as the pool knows it: whose it is, of which shard, since when.
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
+    `began_at` is when a slot should have come to it, None while all are busy with older ones.
     """
 
     __slots__ = (
         "audit",
+        "began_at",
         "granted_at",
         "job",
         "miner",
@@ -61,6 +70,7 @@ class Grant:
         self.miner = miner
         self.quota = quota
         self.granted_at = now
+        self.began_at: float | None = None
         self.audit: Audit | None = None
 
 
@@ -74,10 +84,18 @@ class Unaudited(msgspec.Struct, eq=False):
 
 
 class Miner:
-    """What the pool knows of a miner, and what it thinks of it."""
+    """What the pool knows of a miner, and what it thinks of it.
+
+    Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`.
+    """
 
     __slots__ = (
+        "_counted",
+        "_counted_results",
+        "_counted_since",
+        "_hint",
         "address",
+        "ahead",
         "busy_since",
         "caught",
         "draining",
@@ -87,14 +105,18 @@ class Miner:
         "grants",
         "hashes",
         "known",
+        "lease_seconds",
         "leases_max",
+        "measured",
         "name",
         "peer",
-        "rate",
         "results",
         "returned_at",
+        "slot_rate",
+        "slots",
         "unaudited",
         "wire",
+        "workers",
     )
 
     def __init__(self, peer: Peer, name: str, rate_hint: float) -> None:
@@ -103,9 +125,16 @@ class Miner:
         self.wire = peer.wire
         self.name = name or f"miner {peer.number}"
         self.evidence = peer.wire != LITEMINER
+        self.slots = 1
+        self.workers = 0
+        self.lease_seconds = 0.0
         self.leases_max = 2 if self.evidence else 1
-        self.rate = rate_hint
+        self._hint = self.slot_rate = rate_hint
+        self.measured = False
+        self._counted = self._counted_results = 0
+        self._counted_since = 0.0
         self.grants: dict[int, Grant] = {}
+        self.ahead: dict[int, Grant] = {}
         self.known: dict[str, None] = {}
         self.busy_since = 0.0
         self.returned_at = 0.0
@@ -121,35 +150,105 @@ class Miner:
         """Whether its wire has words for the job."""
         return self.evidence or job.is_liteminer
 
+    # How fast it is.
+
+    @property
+    def rate(self) -> float:
+        """Hashes a second of all its slots together."""
+        return self.slot_rate * self.slots
+
     @property
     def shown_rate(self) -> float:
         """Its rate, once it has shown one; what it only says of itself is for its first shard."""
-        return self.rate if self.results else 0.0
+        return self.slot_rate * self.slots if self.measured else 0.0
+
+    def resize(self, capacity: Capacity) -> None:
+        """It has other slots than before, each as fast as they were; what it holds it keeps."""
+        self.slots = capacity.slots
+        self.workers = capacity.workers
+        self.lease_seconds = capacity.seconds
+        self.leases_max = 2 * capacity.slots
+        if not self.measured:
+            self.slot_rate = self._hint / max(1, capacity.slots)
+        self._counted_results = 0
 
     def returned(self, count: int, granted_at: float, now: float) -> None:
         """A shard of `count` nonces came back: follow the rate."""
         began = max(granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
-        self.hashes = 0
-        if now <= began or not count:
+        self.hashes = max(0, self.hashes - count) if self.slots > 1 else 0
+        if self.slots > 1:
+            self._count(count, began, now)
             return
-        measured = count / (now - began)
-        if self.rate:
-            measured = min(measured, self.rate * RATE_GROWTH_MAX)
-            self.rate += RATE_WEIGHT * (measured - self.rate)
+        self.measured = True
+        if now > began and count:
+            self._follow(count / (now - began))
+
+    def _count(self, count: int, began: float, now: float) -> None:
+        """Many slots may end together: what counts is what all of them did in some time."""
+        if not self._counted_results:
+            self._counted, self._counted_since = 0, began
+        self._counted += count
+        self._counted_results += 1
+        seconds = now - self._counted_since
+        if self._counted_results >= self.slots and seconds > MEASURE_SECONDS_MIN and self._counted:
+            self._counted_results = 0
+            self.measured = True
+            self._follow(self._counted / seconds / self.slots)
+
+    def _follow(self, measured: float) -> None:
+        """What a slot has done lately, in hashes a second."""
+        if self.slot_rate:
+            measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
+            self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
         else:
-            self.rate = measured
+            self.slot_rate = measured
+
+    # What it holds.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a slot of it stands still."""
+        return len(self.grants) < self.slots
+
+    def hold(self, grant: Grant) -> None:
+        """A lease is on its way to it."""
+        if not self.grants:
+            self.busy_since = grant.granted_at
+            self._counted_results = 0
+        self.grants[grant.number] = grant
+        self.ahead[grant.number] = grant
+        self.begin_next(grant.granted_at)
+
+    def release(self, grant: Grant) -> None:
+        """It does not hold this lease any more. Slots come to others at the next `begin_next`."""
+        self.grants.pop(grant.number, None)
+        self.ahead.pop(grant.number, None)
+
+    def begin_next(self, now: float) -> None:
+        """Slots that are free come to what is ahead. Who has lost all of them has one again."""
+        idle = max(1, self.slots) - (len(self.grants) - len(self.ahead))
+        while self.ahead and idle > 0:
+            self.ahead.pop(next(iter(self.ahead))).began_at = now
+            idle -= 1
+
+    def under_way(self, grant: Grant) -> int:
+        """How many nonces of this grant of its own it may have tried, by its latest beat."""
+        if grant.began_at is None:
+            return 0
+        searched = len(self.grants) - len(self.ahead)
+        return min(self.hashes // searched, grant.shard.count)
 
     def remaining_seconds(self, grant: Grant, now: float) -> float:
         """When this grant of its own should come back; as long again where it is overdue."""
-        ahead = 0
-        for each in self.grants.values():
-            ahead += each.shard.count
-            if each is grant:
-                break
-        elapsed = now - max(next(iter(self.grants.values())).granted_at, self.returned_at)
-        expected = ahead / self.rate if self.rate else elapsed
+        count, began_at = grant.shard.count, grant.began_at
+        if began_at is None:
+            oldest = next(iter(self.grants.values()))
+            count += oldest.shard.count
+            began_at = oldest.granted_at if oldest.began_at is None else oldest.began_at
+        elapsed = now - began_at
+        expected = count / self.slot_rate if self.slot_rate else elapsed
         return expected - elapsed if expected > elapsed else elapsed
 
 
@@ -184,13 +283,17 @@ class Peer:
 
 
 class Roster:
-    """All peers. Miners without work wait in `idle`, in the order in which they came to it."""
+    """All peers. Miners with slots to spare are `idle`, in the order in which they came to it.
+
+    `rate` and `slots` are those of all miners together.
+    """
 
     def __init__(self) -> None:
         self.peers: dict[int, Peer] = {}
         self.miners: dict[int, Miner] = {}
         self.idle: dict[int, Miner] = {}
         self.rate = 0.0
+        self.slots = 0
         self.evident = 0
         self._checks: list[tuple[float, int]] = []
 
@@ -202,6 +305,7 @@ class Roster:
         """A peer has said that it is a miner."""
         peer.miner = miner
         self.miners[miner.peer] = miner
+        self.slots += miner.slots
         self.evident += miner.evidence
 
     def remove(self, number: int) -> Peer | None:
@@ -216,6 +320,7 @@ class Roster:
         if self.miners.pop(miner.peer, None) is not None:
             self.idle.pop(miner.peer, None)
             self.rate = max(0.0, self.rate - miner.shown_rate)
+            self.slots -= miner.slots
             self.evident -= miner.evidence
             if not self.miners:
                 self.rate = 0.0  # Sums of floats drift; an empty roster is a good moment.
@@ -224,13 +329,29 @@ class Roster:
         """A shard came back: the rate of this miner, and of all, follows."""
         before = miner.shown_rate
         miner.returned(count, granted_at, now)
-        self.rate += miner.rate - before
-
-    def slow_down(self, miner: Miner, rate: float) -> None:
-        """A miner turns out to be no faster than this."""
-        before = miner.shown_rate
-        miner.rate = rate
         self.rate += miner.shown_rate - before
+
+    def slow_down(self, miner: Miner, slot_rate: float) -> None:
+        """One slot of a miner turns out to be no faster than this."""
+        before = miner.shown_rate
+        others = max(0, miner.slots - 1) if miner.slot_rate else 0
+        miner.slot_rate = (miner.slot_rate * others + slot_rate) / (others + 1)
+        self.rate += miner.shown_rate - before
+
+    def resize(self, miner: Miner, capacity: Capacity) -> None:
+        """A miner has other slots than before."""
+        before, slots = miner.shown_rate, miner.slots
+        miner.resize(capacity)
+        self.rate += miner.shown_rate - before
+        self.slots += miner.slots - slots
+        self.place(miner)
+
+    def place(self, miner: Miner) -> None:
+        """A miner is idle, or it is not, after what it holds has changed."""
+        if miner.has_room and not miner.gone:
+            self.idle[miner.peer] = miner
+        else:
+            self.idle.pop(miner.peer, None)
 
     def has_other(self, miner: Miner, *, evidence: bool) -> bool:
         """Whether somebody else is there who could scan this miner's shard again."""
@@ -261,8 +382,11 @@ class Roster:
     def _check(self) -> None:
         for number, miner in self.miners.items():
             assert self.peers[number].miner is miner
-            assert (number in self.idle) <= (not miner.grants), "an idle miner has work"
+            assert (number in self.idle) <= miner.has_room, "an idle miner has work for all slots"
+            assert miner.ahead.keys() <= miner.grants.keys()
+            assert all(grant.began_at is None for grant in miner.ahead.values())
         assert all(number in self.miners for number in self.idle)
+        assert self.slots == sum(miner.slots for miner in self.miners.values())
         assert self.evident == sum(miner.evidence for miner in self.miners.values())
         waiting = {entry[1] for entry in self._checks}
         for number, peer in self.peers.items():

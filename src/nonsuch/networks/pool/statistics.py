@@ -28,11 +28,16 @@ class JobStatistics(msgspec.Struct, frozen=True):
 
 
 class MinerStatistics(msgspec.Struct, frozen=True):
-    """A miner: its rate in hashes a second, and its shares against what the law expects."""
+    """A miner: its rate in hashes a second, and its shares against what the law expects.
+
+    `workers` is 0 where its slots are threads of its own.
+    """
 
     name: str
     address: str
     wire: str
+    slots: int
+    workers: int
     rate: float
     leases: int
     results: int
@@ -42,13 +47,18 @@ class MinerStatistics(msgspec.Struct, frozen=True):
 
 
 class PoolStatistics(msgspec.Struct, frozen=True):
-    """A pool. Counts are since it began; `jobs_described` and `miners_described` are bounded."""
+    """A pool. Counts are since it began; `jobs_described` and `miners_described` are bounded.
+
+    A relay's pool above may be reached or not.
+    """
 
     name: str
     seconds: float
     connections: int
     miners: int
     miners_idle: int
+    slots: int
+    workers: int
     rate: float
     leases: int
     jobs: int
@@ -68,3 +78,5 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     dropped: int
     jobs_described: tuple[JobStatistics, ...]
     miners_described: tuple[MinerStatistics, ...]
+    is_relay: bool = False
+    upstream_reached: bool = False
