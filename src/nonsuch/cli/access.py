@@ -15,6 +15,7 @@ from nonsuch.live.tcp import Address, Wire, is_loopback
 __all__ = [
     "POOL_PORT",
     "PORT_MAX",
+    "UPSTREAM_TOKEN_VARIABLE",
     "Access",
     "Place",
     "check_exposure",
@@ -30,6 +31,7 @@ POOL_PORT = 7270
 PORT_MAX = 65535
 TOKEN_CHARACTERS_MAX = 128
 TOKEN_VARIABLE = "NONSUCH_TOKEN"  # the name of a variable
+UPSTREAM_TOKEN_VARIABLE = "NONSUCH_UPSTREAM_TOKEN"  # a relay has two: its own, and one to show
 
 
 class Place(NamedTuple):
@@ -72,10 +74,10 @@ def check_strangers(host: str, who: str, *, insecure: bool) -> None:
         raise LocalError(f"on {host} anybody could come in, and {who} know no tokens: --insecure")
 
 
-def read_token(file: Path | None) -> str:
+def read_token(file: Path | None, variable: str = TOKEN_VARIABLE) -> str:
     """The token of a file or of the environment; empty where there is neither."""
     if file is None:
-        token = os.environ.get(TOKEN_VARIABLE, "")
+        token = os.environ.get(variable, "")
     else:
         try:
             token = file.read_text(encoding="utf-8")
@@ -112,10 +114,15 @@ class Access(NamedTuple):
 
     @classmethod
     def found(
-        cls, token_file: Path | None = None, *, tls: bool = False, authority: Path | None = None
+        cls,
+        token_file: Path | None = None,
+        *,
+        tls: bool = False,
+        authority: Path | None = None,
+        variable: str = TOKEN_VARIABLE,
     ) -> Access:
         """From options and the environment."""
-        return cls(read_token(token_file), _client_tls(tls=tls, authority=authority))
+        return cls(read_token(token_file, variable), _client_tls(tls=tls, authority=authority))
 
     def address(self, place: Place, wire: Callable[[], Wire]) -> Address:
         """Whom to call."""

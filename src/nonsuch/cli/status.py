@@ -75,6 +75,9 @@ def _pool_status(place: Place, access: Access, *, json: bool) -> int:
 
 def _print_pool(place: Place, now: PoolStatistics) -> None:
     output.print(f"pool     {place}, up {format_duration(now.seconds)}", markup=False)
+    if now.is_relay:
+        reached = "reached" if now.upstream_reached else "not reached"
+        output.print(f"relay    the pool above is {reached}")
     output.print(f"miners   {now.miners}, {now.miners_idle} idle, {format_rate(now.rate)} together")
     output.print(f"jobs     {now.jobs} open, {now.jobs_finished} finished")
     output.print(

@@ -33,6 +33,8 @@ POOL = Description(
         "audits_waiting": "Shards that wait to be scanned again",
         "answers_kept": "Answers kept for clients that come back",
         "rate": "Hashes a second, of all miners",
+        "is_relay": "1 where this pool is a relay of another, 0 where it is not",
+        "upstream_reached": "1 while a relay is connected to the pool above",
     },
     counters={
         "jobs_accepted": "Jobs accepted",

@@ -1,0 +1,500 @@
+"""A pool that gathers for its own node, and a relay that does so for the pool above it."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nonsuch.errors import LocalError
+from nonsuch.networks.pool.messages import (
+    Ask,
+    Beat,
+    Capacity,
+    Ended,
+    Hello,
+    Lease,
+    Refused,
+    Report,
+    Result,
+    Retire,
+    Revoke,
+    Watch,
+    Welcome,
+    Withdraw,
+)
+from nonsuch.networks.pool.relay import Relay
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.statistics import PoolStatistics
+from nonsuch.node import (
+    LOCAL,
+    Advanced,
+    Cancel,
+    Close,
+    Connected,
+    Dial,
+    Disconnected,
+    Effect,
+    Emit,
+    Erred,
+    Event,
+    Finish,
+    Received,
+    Search,
+    Searched,
+    Send,
+    Started,
+    Stopping,
+    Tick,
+)
+from nonsuch.work.goals import First, Goal, Lowest, Shares
+from nonsuch.work.nonce import Decimal
+from nonsuch.work.presets import liteminer, plain
+from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.shares import share_limit
+from nonsuch.work.target import TARGET_MAX, Target
+from tests.networks.pool.test_pool import (
+    FORM,
+    PUZZLE,
+    THOROUGH,
+    TRUSTING,
+    Seat,
+    Table,
+    cheats,
+    hits,
+    lies_as,
+    lowest,
+    scanned,
+    searched,
+    submit,
+)
+
+SMALL = PoolSettings(audit_fraction=0, shard_nonces=300)
+"""Shards of a size that stories can count on, and no audits."""
+
+
+def own(table: Table) -> Seat:
+    """The node's own user, who sits at the pool's table as well."""
+    seat = table.seats[LOCAL] = Seat(table, LOCAL, "")
+    return seat
+
+
+def asked(nonces: range, goal: Goal, *, task: int = 1, puzzle: Puzzle = PUZZLE) -> Search:
+    return Search(task, puzzle, nonces, goal)
+
+
+def exact(search: Search) -> Searched:
+    """By plain hashing, and none of what is on trial."""
+    goal, puzzle = search.goal, search.puzzle
+    first, stop = search.nonces.start, search.nonces.stop
+    if isinstance(goal, Lowest):
+        return Searched(search.task, stop, (lowest(puzzle, first, stop - 1),))
+    until = goal.target if isinstance(goal, First) else goal.until
+    found = [] if until is None else hits(puzzle, until, first, stop - 1)[:1]
+    stop = found[0] + 1 if found else stop
+    shares = hits(puzzle, goal.limit, first, stop - 1) if isinstance(goal, Shares) else []
+    return Searched(search.task, stop, tuple(sorted({*shares, *found})))
+
+
+# What a pool gathers for its own node.
+
+
+GOALS = st.one_of(
+    st.just(Lowest()),
+    st.integers(1, 2000).map(lambda work: First(Target.from_work(work))),
+    st.builds(
+        Shares,
+        st.integers(1, 500).map(Target.from_work) | st.just(Target(TARGET_MAX)),
+        st.none() | st.integers(1, 3000).map(Target.from_work),
+    ),
+)
+
+
+@given(
+    first=st.integers(0, 50),
+    count=st.integers(1, 250),
+    goal=GOALS,
+    miners=st.integers(1, 3),
+    shard=st.integers(1, 250),
+    seed=st.integers(0, 2**32),
+)
+def test_what_is_gathered_is_what_a_plain_search_finds(
+    first: int, count: int, goal: Goal, miners: int, shard: int, seed: int
+) -> None:
+    lots = random.Random(seed)
+    settings = PoolSettings(audit_fraction=lots.choice([0, 0.5, 1]), shard_nonces=shard)
+    table = Table(settings, seed=seed)
+    owner = own(table)
+    seats = [table.miner() for _ in range(miners)]
+    search = asked(range(first, first + count), goal)
+    effects = owner.says(search)
+    while table.statistics.jobs:
+        for effect in effects:
+            if isinstance(effect, Search):
+                table.happens(searched(effect))  # An audit of the pool's own.
+        busy = [seat for seat in seats if seat.leases]
+        effects = lots.choice(busy).works() if busy else []
+    assert owner.heard == [exact(search)]
+
+
+def test_shares_of_a_liar_are_searched_again_and_true_ones_are_kept() -> None:
+    table = Table(THOROUGH)
+    owner = own(table)
+    search = asked(range(4000), Shares(share_limit(4000)))
+    honest, another, liar = table.miner(), table.miner(), table.miner("liar")
+    liar.lies = lies_as("withholds")
+    owner.says(search)
+    table.finish(liar, honest, another)
+    assert cheats(table) == ["liar"]
+    assert owner.heard[-1] == exact(search)
+
+
+def test_nothing_that_is_gathered_is_on_disk_and_no_fact_tells_of_it() -> None:
+    table = Table(SMALL)
+    owner, miner = own(table), table.miner()
+    before = list(table.persisted), list(table.facts)
+    owner.says(asked(range(1000), Shares(share_limit(1000))))
+    table.finish(miner)
+    assert owner.of(Searched)
+    assert (table.persisted, table.facts) == before
+
+
+def test_searches_are_served_in_their_order_and_the_next_fills_the_end_of_the_last() -> None:
+    table = Table(SMALL)
+    owner, one, another = own(table), table.miner(), table.miner()
+    searches = [
+        asked(range(start, start + 1001), Shares(share_limit(1001)), task=task)
+        for task, start in ((1, 0), (2, 5000))
+    ]
+    for search in searches:
+        owner.says(search)
+    assert [one.ranges, another.ranges] == [[(0, 300)], [(300, 600)]]
+    one.works()
+    assert one.ranges == [(600, 900)]
+    another.works()
+    assert another.ranges == [(900, 1000)]
+    another.works()
+    assert another.ranges == [(5000, 5300)]
+    table.finish(one, another)
+    assert owner.of(Searched) == [exact(search) for search in searches]
+
+
+def test_its_own_node_hears_how_far_it_is() -> None:
+    table = Table(SMALL)
+    owner, miner = own(table), table.miner()
+    owner.says(asked(range(1000), Shares(share_limit(1000)), task=7))
+    miner.works()
+    miner.says(Beat(tuple(miner.leases), 50))
+    table.passes(0.5)
+    assert owner.of(Advanced) == [Advanced(7, 351)]
+    table.passes(1.0)
+    assert owner.of(Advanced) == [Advanced(7, 351)] * 2
+
+
+def test_a_search_that_is_cancelled_takes_its_leases_along() -> None:
+    table = Table(SMALL)
+    owner, miner = own(table), table.miner()
+    owner.says(asked(range(1000), Lowest(), task=7))
+    lease = miner.lease
+    owner.says(Cancel(7))
+    assert miner.heard[-2:] == [Revoke(lease.lease), Retire(lease.job)]
+    assert (table.statistics.jobs, table.statistics.leases, owner.heard) == (0, 0, [])
+    owner.says(Cancel(7))
+    table.passes(10.0)
+    assert owner.heard == []
+
+
+def test_miners_without_evidence_have_no_part_in_shares() -> None:
+    table = Table(SMALL)
+    owner, blind = own(table), table.miner(wire="liteminer")
+    puzzle = liteminer(b"no evidence")
+    owner.says(asked(range(1000), Shares(share_limit(1000)), puzzle=puzzle))
+    assert not blind.leases
+    owner.says(asked(range(1000), Lowest(), task=2, puzzle=puzzle))
+    table.finish(blind, seconds=2)
+    assert owner.of(Searched) == [exact(asked(range(1000), Lowest(), task=2, puzzle=puzzle))]
+
+
+def test_clients_do_not_see_what_is_gathered() -> None:
+    table = Table(SMALL)
+    owner, client = own(table), table.client()
+    owner.says(asked(range(1000), Lowest()))
+    (job,) = table.statistics.jobs_described
+    client.says(Watch(job.job))
+    client.says(Withdraw(job.job))
+    assert client.of(Ended) == [Ended(job.job, "this pool has no job of this id")] * 2
+    assert table.statistics.jobs == 1
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        asked(range(5, 5), Lowest()),
+        asked(range(10), Lowest(), puzzle=Puzzle(b"a", Decimal(), rank_bits=8)),
+        asked(range(10), Lowest(), puzzle=plain(b"x" * 70_000)),
+    ],
+    ids=["no nonces", "few bits", "too long to travel"],
+)
+def test_a_search_that_no_pool_can_do(search: Search) -> None:
+    table = Table()
+    owner = own(table)
+    with pytest.raises(LocalError):
+        owner.says(search)
+    assert table.statistics.jobs == 0
+
+
+# A relay: the pool above is played by hand, and so are the miners below.
+
+
+ABOVE = 1
+"""The connection to the pool above."""
+
+
+class Level:
+    """A relay with a clock, what it says above, and its miners below."""
+
+    def __init__(self, settings: PoolSettings = SMALL) -> None:
+        self.relay = Relay(settings, Hello("miner", name="relay"), random.Random(1))
+        self.now = 0.0
+        self.said: list[object] = []
+        self.below: dict[int, list[object]] = {}
+        self.effects: list[Effect] = []
+        self.done: set[int] = set()
+        self.happens(Started())
+
+    def happens(self, event: Event) -> list[Effect]:
+        effects = self.relay.handle(event, self.now)
+        self.relay._check()
+        for effect in effects:
+            if isinstance(effect, Send):
+                assert effect.peer != LOCAL
+                heard = self.said if effect.peer == ABOVE else self.below[effect.peer]
+                heard.append(effect.message)
+        self.effects += effects
+        return effects
+
+    def passes(self, until: float) -> list[Effect]:
+        effects: list[Effect] = []
+        while (deadline := self.relay.deadline()) is not None and deadline <= until:
+            self.now = max(self.now, deadline)
+            before = self.relay.deadline()
+            effects += self.happens(Tick())
+            assert self.relay.deadline() != before, "the clock stands still"
+        self.now = until
+        return effects
+
+    def reaches(self) -> list[Effect]:
+        effects = self.happens(Connected(ABOVE, "above:7270", "nonsuch", ""))
+        self.happens(Received(ABOVE, Welcome(1.0)))
+        return effects
+
+    def leased(self, number: int, first: int, count: int, target: Target | None = None) -> Lease:
+        data = None if target is None else target.value.to_bytes(32, "big")
+        lease = Lease(number, "job", first, count, share_limit(count).bits, data, FORM)
+        self.happens(Received(ABOVE, lease))
+        return lease
+
+    def miner(self, number: int) -> int:
+        self.below[number] = []
+        self.happens(Connected(number, f"below:{number}", "nonsuch"))
+        self.happens(Received(number, Hello("miner", name=f"miner-{number}")))
+        return number
+
+    def leases(self, number: int) -> list[Lease]:
+        """What the miner holds."""
+        held: dict[int, Lease] = {}
+        for message in self.below[number]:
+            if isinstance(message, Lease):
+                held[message.lease] = message
+            elif isinstance(message, Revoke):
+                held.pop(message.lease)
+        return [lease for number, lease in held.items() if number not in self.done]
+
+    def works(self, *numbers: int) -> None:
+        """These miners do all that they are given."""
+        while busy := [number for number in numbers if self.leases(number)]:
+            for number in busy:
+                for lease in self.leases(number)[:1]:
+                    self.done.add(lease.lease)
+                    self.happens(Received(number, scanned(PUZZLE, lease)))
+
+    @property
+    def results(self) -> list[object]:
+        return [message for message in self.said if isinstance(message, Result)]
+
+
+@pytest.fixture
+def level() -> Level:
+    """A relay that has reached the pool above, and has one miner."""
+    made = Level()
+    made.reaches()
+    made.miner(2)
+    return made
+
+
+def test_a_relay_says_hello_and_wants_nothing_until_a_miner_comes() -> None:
+    level = Level()
+    assert Dial() in level.effects
+    level.reaches()
+    assert level.said == [Hello("miner", name="relay"), Capacity(0, 0, 20.0)]
+    level.miner(2)
+    assert level.said[-1] == Capacity(1, 1, 20.0)
+
+
+def test_what_is_leased_above_is_done_below_and_goes_up_with_all_its_shares(level: Level) -> None:
+    leases = [level.leased(1, 0, 2000), level.leased(2, 2000, 999)]
+    level.miner(3)
+    level.works(2, 3)
+    assert level.results == [scanned(PUZZLE, lease) for lease in leases]
+
+
+def test_a_target_ends_it_at_the_first_nonce_that_meets_it(level: Level) -> None:
+    target = Target.from_work(400)
+    lease = level.leased(1, 0, 3000, target)
+    level.miner(3)
+    level.works(3, 2)
+    (first, *_) = hits(PUZZLE, target, 0, 2999)
+    assert level.results == [scanned(PUZZLE, lease)]
+    assert scanned(PUZZLE, lease).stop == first + 1
+
+
+def test_two_leases_are_handed_down_at_once_and_nobody_waits_at_the_seam(level: Level) -> None:
+    level.leased(1, 0, 501)
+    level.leased(2, 10_000, 501)
+    level.miner(3)
+    ranges = [[(each.start, each.count) for each in level.leases(number)] for number in (2, 3)]
+    assert ranges == [[(0, 300)], [(300, 200)]]
+    lease = level.leases(3)[0]
+    level.done = {lease.lease}
+    level.happens(Received(3, scanned(PUZZLE, lease)))
+    assert [(each.start, each.count) for each in level.leases(3)] == [(10_000, 300)]
+    assert not level.results
+
+
+def test_a_lease_of_one_nonce_needs_no_miner(level: Level) -> None:
+    lease = level.leased(1, 77, 1)
+    assert level.results == [scanned(PUZZLE, lease)]
+
+
+def test_a_lease_that_is_revoked_above_is_revoked_below(level: Level) -> None:
+    level.leased(1, 0, 1000)
+    (lease,) = level.leases(2)
+    level.happens(Received(ABOVE, Revoke(1)))
+    assert Revoke(lease.lease) in level.below[2]
+    assert level.relay.statistics(level.now).jobs == 0
+
+
+def test_a_lost_pool_is_called_again_and_the_miners_wait(level: Level) -> None:
+    level.leased(1, 0, 1000)
+    (lease,) = level.leases(2)
+    level.effects.clear()
+    level.happens(Disconnected(ABOVE, "the pool ended the connection"))
+    assert Revoke(lease.lease) in level.below[2]
+    assert not level.relay.statistics(level.now).upstream_reached
+    level.happens(Received(2, Beat()))
+    assert Dial() in level.passes(level.now + 1.0)
+    level.happens(Disconnected(0, "cannot reach it"))
+    assert Dial() in level.passes(level.now + 1.0)
+    level.said.clear()
+    level.reaches()
+    assert level.relay.statistics(level.now).upstream_reached
+    assert level.said == [Hello("miner", name="relay"), Capacity(1, 1, 20.0)]
+    assert sum(isinstance(effect, Emit) for effect in level.effects) == 2  # Lost, and reached.
+
+
+def test_leases_are_given_back_when_no_miner_is_left_for_as_long_as_one_may_be_silent(
+    level: Level,
+) -> None:
+    level.leased(1, 0, 1000)
+    level.happens(Disconnected(2, "it hung up"))
+    assert level.said[-1] == Capacity(0, 0, 20.0)
+    level.passes(2.9)
+    assert Close(ABOVE, "no miner is left here") not in level.effects
+    level.passes(3.1)
+    assert Close(ABOVE, "no miner is left here") in level.effects
+    level.happens(Disconnected(ABOVE, "no miner is left here"))
+    assert level.relay.statistics(level.now).jobs == 0
+
+
+def test_a_miner_that_comes_back_in_time_goes_on(level: Level) -> None:
+    lease = level.leased(1, 0, 1000)
+    level.happens(Disconnected(2, "it hung up"))
+    level.passes(2.0)
+    level.miner(3)
+    level.happens(Received(3, Beat(tuple(each.lease for each in level.leases(3)))))
+    level.passes(4.0)
+    level.works(3)
+    assert level.results == [scanned(PUZZLE, lease)]
+    assert not any(isinstance(effect, Close) for effect in level.effects)
+
+
+def test_the_pool_above_hears_once_a_second_of_miners_that_come(level: Level) -> None:
+    for number in range(3, 103):
+        level.miner(number)
+    assert level.said[-1] == Capacity(1, 1, 20.0)
+    level.passes(1.0)
+    assert level.said[-1] == Capacity(1, 101, 20.0)
+    assert sum(isinstance(message, Capacity) for message in level.said) == 3
+
+
+def test_a_lease_that_no_miner_could_be_given_ends_the_connection(level: Level) -> None:
+    form = msgspec.structs.replace(FORM, rank_bits=8)
+    lease = Lease(1, "job", 0, 1000, share_limit(1000).bits, None, form)
+    effects = level.happens(Received(ABOVE, lease))
+    (close,) = [effect for effect in effects if isinstance(effect, Close)]
+    assert close.peer == ABOVE
+    assert close.why.startswith("a lease that no miner could be given: a pool's puzzles")
+    level.happens(Disconnected(ABOVE, close.why))
+
+
+def test_who_errs_below_is_not_taken_for_the_pool_above(level: Level) -> None:
+    level.happens(Erred(2, 1000, "no message"))
+    assert Close(2, "no message") in level.effects
+    level.happens(Erred(ABOVE, 1000, "no message"))
+    assert Close(ABOVE, "no message") in level.effects
+
+
+def test_clients_are_sent_to_the_pool_above_but_may_look(level: Level) -> None:
+    level.below[3] = []
+    level.happens(Connected(3, "below:3", "nonsuch"))
+    level.happens(Received(3, Hello("client")))
+    level.happens(Received(3, submit(1000)))
+    assert level.below[3][-1] == Ended(
+        "job", "this pool is a relay, and its jobs come from the pool above it: submit them there"
+    )
+    level.happens(Received(3, Ask()))
+    report = level.below[3][-1]
+    assert isinstance(report, Report)
+    now = msgspec.json.decode(report.statistics, type=PoolStatistics)
+    assert (now.is_relay, now.upstream_reached, now.miners) == (True, True, 1)
+
+
+def test_a_pool_without_one_above_is_no_relay() -> None:
+    assert not Table(TRUSTING).statistics.is_relay
+
+
+def test_its_own_audits_are_searched_by_its_driver_and_nothing_goes_up_before() -> None:
+    level = Level(THOROUGH)
+    level.reaches()
+    level.miner(2)
+    lease = level.leased(1, 0, 400)
+    (shard,) = level.leases(2)
+    effects = level.happens(Received(2, scanned(PUZZLE, shard)))
+    (audit,) = [effect for effect in effects if isinstance(effect, Search)]
+    assert not level.results
+    level.happens(searched(audit))
+    assert level.results == [scanned(PUZZLE, lease)]
+
+
+def test_a_relay_that_is_refused_for_good_ends(level: Level) -> None:
+    effects = level.happens(Received(ABOVE, Refused("the token is wrong", final=True)))
+    assert Finish() in effects
+    assert level.relay.failure == "the token is wrong"
+
+
+def test_a_relay_that_is_stopped_hangs_up_above(level: Level) -> None:
+    level.leased(1, 0, 1000)
+    assert Close(ABOVE, "stopped") in level.happens(Stopping())
