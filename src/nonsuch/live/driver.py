@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from nonsuch.live.journal import Journal
-from nonsuch.live.searching import Searches
+from nonsuch.live.searching import searching_on
 from nonsuch.live.tcp import Address, Listener, Network
 from nonsuch.live.udp import DatagramNetwork, Datagrams
 from nonsuch.node import (
@@ -40,6 +40,7 @@ from nonsuch.node import (
     Stopping,
     Tick,
 )
+from nonsuch.search.engines.engine import Engine
 
 __all__ = ["Node"]
 
@@ -53,8 +54,9 @@ class Node:
     """A core and all that it needs of this machine. `run` it once.
 
     `listeners` are where peers come in, `dial` is whom a `Dial` calls, one address or several by
-    name, and `datagrams` are the peers that need no call. `observe` hears every fact, `local` all
-    that is said to `LOCAL`, and `ready` is called once peers can come.
+    name, and `datagrams` are the peers that need no call. It searches on an `engine` that somebody
+    else opens and closes, or without one on `threads` of its own. `observe` hears every fact,
+    `local` all that is said to `LOCAL`, and `ready` is called once peers can come.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Node:
         datagrams: Datagrams | None = None,
         journal: Journal | None = None,
         threads: int | None = None,
+        engine: Engine | None = None,
         observe: Callable[[object], None] | None = None,
         local: Callable[[object], None] | None = None,
         ready: Callable[[Node], None] | None = None,
@@ -91,7 +94,9 @@ class Node:
         self._datagram_peers = 0 if datagrams is None else len(datagrams.peers)
         self._datagrams = None if datagrams is None else DatagramNetwork(self.deliver, datagrams)
         self._network = Network(self.deliver, {} if book is None else book, self._datagram_peers)
-        self._searches = Searches(threads, lambda event: self.deliver((event,)), self._fail)
+        self._searches = searching_on(
+            engine, threads, lambda event: self.deliver((event,)), self._fail
+        )
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -1,8 +1,12 @@
-"""`Search` effects on the processors of this machine.
+"""`Search` effects, carried out on an engine.
 
-One search has all the threads; a core that wants two at once has them share the machine. Each runs
-under a thread of its own that waits for it, so the event loop never does. Where all threads are
-taken, the next search waits here, where one that is cancelled leaves nothing behind.
+On threads of this process one search has all of them; a core that wants two at once has them share
+the machine. Each runs under a thread of its own that waits for it, so the event loop never does.
+Where all threads are taken, the next search waits here, where one that is cancelled leaves nothing
+behind.
+
+On any other engine a search is cut into pieces (`nonsuch.search.engines.spread`), and as many go on
+at once as the core wants: it was told how many slots there are.
 """
 
 from __future__ import annotations
@@ -10,14 +14,26 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 from nonsuch.errors import LocalError
 from nonsuch.node import Advanced, Event, Search, Searched
+from nonsuch.search.engines.engine import Engine
+from nonsuch.search.engines.local import ThreadEngine
+from nonsuch.search.engines.spread import REVIEW_SECONDS, Spread, Spreader
 from nonsuch.search.halt import Halt
 from nonsuch.search.searcher import Outcome, Progress, search
 
-__all__ = ["SEARCHES_MAX", "WANTED_MAX", "Searches"]
+__all__ = [
+    "SEARCHES_MAX",
+    "SPREAD_WANTED_MAX",
+    "WANTED_MAX",
+    "Searches",
+    "Searching",
+    "SpreadSearches",
+    "searching_on",
+]
 
 SEARCHES_MAX = 4
 """Searches at once: one goes on, one was cancelled and is about to notice, and room."""
@@ -25,12 +41,46 @@ SEARCHES_MAX = 4
 WANTED_MAX = 16
 """Searches that a core may want at once: twice the leases of a miner, who wants most."""
 
+SPREAD_WANTED_MAX = 2**13
+"""On an engine: two for each of 2,048 slots, and as many that were cancelled for others."""
+
 ADVANCED_SECONDS = 0.5
 """How often a core hears how far a search is."""
 
 
+class Searching(Protocol):
+    """The searches of one core."""
+
+    def start(self, effect: Search) -> None:
+        """Begin; ends in a `Searched`, unless it is cancelled, or all is being closed.
+
+        Raises `LocalError` for a core that wants too many, and for nonces that there are not.
+        """
+
+    def cancel(self, task: int) -> None:
+        """Stop it; nothing more is heard of it."""
+
+    async def close(self) -> None:
+        """Stop all. The engine goes on: it is of whoever has opened it."""
+
+
+def searching_on(
+    engine: Engine | None,
+    threads: int | None,
+    deliver: Callable[[Event], None],
+    fail: Callable[[BaseException], None],
+) -> Searching:
+    """The way to search on this engine; without one on so many `threads` of this process.
+
+    `deliver` and `fail` are called in the event loop.
+    """
+    if engine is None or isinstance(engine, ThreadEngine):
+        return Searches(threads if engine is None else engine.threads, deliver, fail)
+    return SpreadSearches(engine, deliver, fail)
+
+
 class Searches:
-    """The searches of one core. `deliver` and `fail` are called in the event loop."""
+    """`Searching` on threads of this process."""
 
     def __init__(
         self,
@@ -139,3 +189,75 @@ def _searched(effect: Search, outcome: Outcome) -> Searched:
     if proof is not None and outcome.ended_early:
         ended = proof.nonce + 1
     return Searched(effect.task, ended, tuple(nonces))
+
+
+class SpreadSearches:
+    """`Searching` on any other engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        deliver: Callable[[Event], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._spreader = Spreader(engine)
+        self._deliver = deliver
+        self._fail = fail
+        self._tasks: dict[int, Spread] = {}
+        self._told: dict[int, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._review_at = 0.0
+        self._closed = False
+
+    def start(self, effect: Search) -> None:
+        """Begin; see `Searching`."""
+        if self._closed:
+            return
+        if len(self._tasks) >= SPREAD_WANTED_MAX:
+            raise LocalError(f"a core may want {SPREAD_WANTED_MAX} searches at once, and no more")
+        spread = self._spreader.start(effect.puzzle, effect.nonces, effect.goal)
+        self._tasks[effect.task] = spread
+        loop = asyncio.get_running_loop()
+        spread.outcome.add_done_callback(
+            lambda future: loop.call_soon_threadsafe(self._ended, effect, future)
+        )
+        if self._timer is None:
+            self._timer = loop.call_later(ADVANCED_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Tell how far all are, and see after what is overdue."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(ADVANCED_SECONDS, self._look) if self._tasks else None
+        if loop.time() >= self._review_at:
+            self._review_at = loop.time() + REVIEW_SECONDS
+            self._spreader.review()
+        for task, spread in list(self._tasks.items()):
+            hashes = spread.snapshot().hashes
+            if hashes > self._told.get(task, 0) and task in self._tasks:
+                self._told[task] = hashes
+                self._deliver(Advanced(task, hashes))
+
+    def cancel(self, task: int) -> None:
+        """Stop it."""
+        self._told.pop(task, None)
+        spread = self._tasks.pop(task, None)
+        if spread is not None:
+            self._spreader.drop(spread)
+
+    def _ended(self, effect: Search, future: Future[Outcome]) -> None:
+        self._told.pop(effect.task, None)
+        if self._tasks.pop(effect.task, None) is None or future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            self._fail(error)
+        else:
+            self._deliver(_searched(effect, future.result()))
+
+    async def close(self) -> None:
+        """Stop all."""
+        self._closed = True
+        self._tasks.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._spreader.close()

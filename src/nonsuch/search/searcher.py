@@ -53,10 +53,12 @@ __all__ = [
     "Outcome",
     "Progress",
     "Searcher",
+    "check_range",
     "default_threads",
     "notify_once",
     "search",
     "threads_or_default",
+    "until_of",
 ]
 
 THREADS_MAX = 1024
@@ -189,7 +191,7 @@ class Searcher:
         halt: Halt | None = None,
         kernel_worth_nonces: int = KERNEL_WORTH_NONCES,
     ) -> None:
-        _check_range(puzzle, nonces)
+        check_range(puzzle, nonces)
         self._puzzle = puzzle
         self._goal = goal
         self._start = nonces.start
@@ -213,7 +215,7 @@ class Searcher:
         self._best: Proof | None = None
         self._found: Proof | None = None
         self._shares: list[int] = []
-        self._until = _until(goal)
+        self._until = until_of(goal)
         self._error: BaseException | None = None
         self._working = 0
         self._done = threading.Event()
@@ -423,14 +425,15 @@ class Searcher:
                         halt.set()
 
 
-def _until(goal: Goal) -> Target | None:
+def until_of(goal: Goal) -> Target | None:
     """The target whose first proof ends the search; None where the whole range is searched."""
     if isinstance(goal, Lowest):
         return None
     return goal.target if isinstance(goal, First) else goal.until
 
 
-def _check_range(puzzle: Puzzle, nonces: range) -> None:
+def check_range(puzzle: Puzzle, nonces: range) -> None:
+    """Raise `LocalError` for what cannot be searched: a step, or nonces that do not fit."""
     if nonces.step != 1:
         raise LocalError("a search goes through every nonce: the range must have step 1")
     if nonces.start < 0:

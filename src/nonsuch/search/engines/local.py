@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 
 from nonsuch.errors import LocalError
@@ -54,7 +55,8 @@ class ThreadEngine:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads_or_default(threads)
-        self.executor = SlotExecutor([_ThreadSlot() for _ in range(self.threads)])
+        self._pool = SlotExecutor([_ThreadSlot() for _ in range(self.threads)])
+        self.executor: Executor = self._pool
         # Not a daemon: an interpreter that exits under a running compiler would crash.
         threading.Thread(target=load_kernel, name="nonsuch-load").start()
 
@@ -68,11 +70,11 @@ class ThreadEngine:
 
     def halt(self, job: str) -> None:
         """Stop all pieces of this job, and let go of those that wait."""
-        self.executor.halt(job)
+        self._pool.halt(job)
 
     def close(self) -> None:
         """Stop all pieces. Safe to call twice."""
-        self.executor.abort()
+        self._pool.abort()
 
 
 class _ThreadSlot:
@@ -101,8 +103,9 @@ class ProcessEngine:
 
     def __init__(self, processes: int | None = None) -> None:
         self._slots = [_ProcessSlot() for _ in range(threads_or_default(processes))]
-        self.executor = SlotExecutor(self._slots)
-        self.executor.start()
+        self._pool = SlotExecutor(self._slots)
+        self._pool.start()
+        self.executor: Executor = self._pool
 
     @property
     def numbers(self) -> list[int]:
@@ -119,11 +122,11 @@ class ProcessEngine:
 
     def halt(self, job: str) -> None:
         """Stop all pieces of this job, and let go of those that wait."""
-        self.executor.halt(job)
+        self._pool.halt(job)
 
     def close(self) -> None:
         """End all processes, and wait until they are gone. Safe to call twice."""
-        self.executor.abort()
+        self._pool.abort()
 
 
 class _Lost(Exception):
