@@ -112,6 +112,39 @@ async def test_one_who_does_not_read_is_dropped_and_the_others_are_not(
     assert await slow.messages() == b""
 
 
+class Wire:
+    """A connection that is ready, or not."""
+
+    def __init__(self) -> None:
+        self.is_ready = True
+        self.written: list[bytes] = []
+
+    def write(self, message: bytes) -> None:
+        self.written.append(message)
+
+
+async def test_messages_are_written_at_once_where_the_connection_is_ready(feed: Feed) -> None:
+    client, other, wire = feed.join(), feed.join(), Wire()
+    first = await client.messages()
+    await messages_of(other)
+    client.write_to(wire)
+    feed.observe(asked(1))
+    await messages_of(other)  # Who came later is told later.
+    assert (len(wire.written), len(client)) == (1, 0)
+    wire.is_ready = False
+    feed.observe(asked(2))
+    assert await client.waits()
+    # Ready again, but what waits goes first.
+    wire.is_ready = True
+    feed.observe(asked(3))
+    await messages_of(other)
+    await messages_of(other)
+    assert (len(wire.written), len(client)) == (1, 2)
+    events = (first + b"".join(wire.written) + client.take()).split(b"\n\n")[:-1]
+    numbers = [json.loads(event.removeprefix(b"data: "))["n"] for event in events]
+    assert numbers == [0, 1, 2, 3]
+
+
 async def test_there_is_room_for_so_many(feed: Feed) -> None:
     feed = Feed(feed.picture, clients_max=3)
     clients = [feed.join() for _ in range(3)]

@@ -25,7 +25,7 @@ from nonsuch.web.picture import Picture
 from nonsuch.web.rows import About
 from nonsuch.web.server import dashboard, serve
 from nonsuch.web.static import PAGE
-from tests.web.served import ABOUT, CONTROL, Stage, served
+from tests.web.served import ABOUT, CONTROL, Stage, head_of, served
 
 TOKEN = "open sesame"
 LOCKED = Access(token=TOKEN, control=True)
@@ -221,6 +221,16 @@ async def test_two_hundred_watch_and_all_see_the_same(tmp_path: Path) -> None:
         assert all(await asyncio.gather(*ends))
         with pytest.raises(ConnectionRefusedError):
             await stage.connect()
+
+
+async def test_one_who_knows_no_chunks_gets_a_stream_without(stage: Stage) -> None:
+    reader, writer = await stage.connect()
+    writer.write(f"GET /api/stream HTTP/1.0\r\nHost: {stage.host}\r\n\r\n".encode())
+    _, headers = await head_of(reader)
+    assert "transfer-encoding" not in headers
+    assert (await reader.readuntil(b"\n\n")).startswith(b'data: {"n":0')
+    stage.feed.observe(observed_fact(Asked("goes on"), "", 0.0))
+    assert (await reader.readuntil(b"\n\n")).startswith(b'data: {"n":1')
 
 
 async def test_it_stops_though_nobody_reads(stage: Stage) -> None:

@@ -5,8 +5,9 @@ everybody. While nothing changes nothing runs, but for a heartbeat that keeps co
 message is a patch, whole rows to set and keys to drop, or a reset, which is the whole picture and
 the first that anybody gets.
 
-Nobody is waited for. A client has a queue; one that does not read it for `CLIENT_MESSAGES_MAX`
-messages is dropped, comes back if it likes, and begins with a reset.
+Nobody is waited for. A message is written to each client at once, for a task that wakes to do so
+costs more than the writing; only where a connection is full it is queued. A client that does not
+read for `CLIENT_MESSAGES_MAX` messages is dropped, comes back if it likes, and begins with a reset.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "Feed",
     "Hears",
     "TooManyClients",
+    "Writes",
 ]
 
 PATCH_SECONDS = 0.05
@@ -68,35 +70,63 @@ class Hears(Protocol):
         """One observation, in its order."""
 
 
+class Writes(Protocol):
+    """A connection that messages can be written to."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what is written now goes out at once, and nothing waits before it."""
+
+    def write(self, message: bytes) -> None:
+        """Write; never waits."""
+
+
 class Client:
     """One who watches: a queue, and somebody who waits for it.
 
     `dropped` is called, once, where the client was too slow: whoever is stuck with it lets go.
     """
 
-    __slots__ = ("_dropped", "_queue", "_waiter", "is_over")
+    __slots__ = ("_dropped", "_queue", "_to", "_waiter", "is_over")
 
     def __init__(self, dropped: Callable[[], object]) -> None:
         self._queue: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._dropped = dropped
+        self._to: Writes | None = None
         self.is_over = False
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def messages(self) -> bytes:
-        """All that is queued, once there is any; nothing where it is over."""
+    def write_to(self, connection: Writes) -> None:
+        """From now on messages are written there, and queued only where it is not ready."""
+        self._to = connection
+
+    async def waits(self) -> bool:
+        """Until something is queued; whether it is, or all is over."""
         while not self._queue and not self.is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        return bool(self._queue)
+
+    def take(self) -> bytes:
+        """All that is queued."""
         data = b"".join(self._queue)
         self._queue.clear()
         return data
 
+    async def messages(self) -> bytes:
+        """All that is queued, once there is any; nothing where it is over."""
+        await self.waits()
+        return self.take()
+
     def put(self, message: bytes) -> None:
         """One message more; or, where there are too many, no more of any."""
         if self.is_over:
+            return
+        if self._to is not None and not self._queue and self._to.is_ready:
+            self._to.write(message)
             return
         if len(self._queue) >= CLIENT_MESSAGES_MAX:
             self.close()
