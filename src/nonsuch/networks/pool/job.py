@@ -59,6 +59,7 @@ class Job:
         "records",
         "served",
         "target",
+        "under_way",
         "watchers",
     )
 
@@ -91,6 +92,9 @@ class Job:
         self.owner = 0
         self.records = 0
         self.watchers: dict[int, None] = {}
+        # Nonces of open leases that miners say they have tried, kept up to date by each beat: a
+        # large pool has no time to ask all leases twice a second.
+        self.under_way = 0
         self.rate = 0.0
         self._measured = (now, self.book.done.total)
         last = self.puzzle.prove(opened.last)
@@ -153,6 +157,11 @@ class Job:
         if self.target is not None:
             return self.found
         return None if self.best is None else self.best.nonce
+
+    @property
+    def tried(self) -> int:
+        """Nonces done, the last one among them, and what miners say they have tried by now."""
+        return self.book.done.total + 1 + self.under_way
 
     def measure(self, hashes: int, now: float) -> None:
         """So many nonces are tried by now: follow the rate."""

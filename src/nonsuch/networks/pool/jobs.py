@@ -258,7 +258,7 @@ class Jobs:
         """How each watched job stands."""
         state = self._state
         for task, job in state.gathers.items():
-            tried = self.tried(job)
+            tried = job.tried
             job.measure(tried, now)
             state.effects.append(Send(LOCAL, Advanced(task, tried)))
             state.wake(now + WAKE_SECONDS)
@@ -270,18 +270,9 @@ class Jobs:
                 state.wake(now + WAKE_SECONDS)
 
     def _status(self, job: Job, now: float) -> messages.Status:
-        tried = self.tried(job)
+        tried = job.tried
         job.measure(tried, now)
         return job.status(tried, len(self._state.roster.miners), now)
-
-    def tried(self, job: Job) -> int:
-        """Nonces done, and those that miners say they have tried of what they search now."""
-        under_way = 0
-        for number, shard in job.book.open.items():
-            if number == shard.leases[0]:
-                grant = self._state.grants[number]
-                under_way += grant.miner.under_way(grant)
-        return job.book.done.total + 1 + under_way
 
     def described(self, job: Job, now: float) -> JobStatistics:
         """What statistics say of it."""
@@ -289,7 +280,7 @@ class Jobs:
             job=job.id,
             first=job.opened.first,
             last=job.opened.last,
-            done=min(job.total, self.tried(job)),
+            done=min(job.total, job.tried),
             total=job.total,
             leases=len(job.book.open),
             returned=job.book.returned,

@@ -211,6 +211,7 @@ class Leases:
     def close(self, grant: Grant) -> None:
         """The lease is open no more; the book is the caller's business."""
         del self._state.grants[grant.number]
+        grant.count_tried(0)
         grant.miner.release(grant)
 
     def revoke(self, number: int) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hmac
 import random
+from collections import Counter
 from itertools import islice
 
 import msgspec
@@ -274,7 +275,7 @@ class Pool:
     # Miners.
 
     def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
-        miner.hashes = beat.hashes
+        miner.count_tried(beat.hashes)
         if miner.evidence and miner.grants:
             held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):
@@ -306,6 +307,11 @@ class Pool:
         self._leases.serve_idle(now)
 
     # What is seen from outside.
+
+    @property
+    def rate(self) -> float:
+        """Hashes a second that all miners have shown."""
+        return self._state.roster.rate
 
     @property
     def evident_miners(self) -> int:
@@ -367,8 +373,12 @@ class Pool:
         audits: dict[str, int] = {}
         for audit in state.open_audits():
             audits[audit.job.id] = audits.get(audit.job.id, 0) + 1
+        tried: Counter[str] = Counter()
+        for grant in state.grants.values():
+            tried[grant.job.id] += grant.tried
         for job in state.jobs.values():
             job.book._check()
+            assert job.under_way == tried[job.id], "what is under way is miscounted"
             assert job.audits == audits.get(job.id, 0), "audits are miscounted"
             assert all(number in state.grants for number in job.book.open)
             assert job.queued or not job.book.free, "free nonces that nobody is offered"

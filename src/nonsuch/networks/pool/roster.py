@@ -44,6 +44,7 @@ class Grant:
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
     `began_at` is when a slot should have come to it, None while all are busy with older ones.
+    `tried` is how many of its nonces count as `Job.under_way`.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Grant:
         "shard",
         "start",
         "stop",
+        "tried",
     )
 
     def __init__(
@@ -72,6 +74,14 @@ class Grant:
         self.granted_at = now
         self.began_at: float | None = None
         self.audit: Audit | None = None
+        self.tried = 0
+
+    def count_tried(self, count: int) -> None:
+        """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
+        if self.audit is not None or self.shard.leases[:1] != [self.number]:
+            count = 0
+        self.job.under_way += count - self.tried
+        self.tried = count
 
 
 class Unaudited(msgspec.Struct, eq=False):
@@ -103,7 +113,6 @@ class Miner:
         "evidence",
         "gone",
         "grants",
-        "hashes",
         "known",
         "lease_seconds",
         "leases_max",
@@ -138,7 +147,6 @@ class Miner:
         self.known: dict[str, None] = {}
         self.busy_since = 0.0
         self.returned_at = 0.0
-        self.hashes = 0
         self.results = 0
         self.drift = Drift()
         self.unaudited: deque[Unaudited] = deque()
@@ -177,7 +185,6 @@ class Miner:
         began = max(granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
-        self.hashes = max(0, self.hashes - count) if self.slots > 1 else 0
         if self.slots > 1:
             self._count(count, began, now)
             return
@@ -233,12 +240,12 @@ class Miner:
             self.ahead.pop(next(iter(self.ahead))).began_at = now
             idle -= 1
 
-    def under_way(self, grant: Grant) -> int:
-        """How many nonces of this grant of its own it may have tried, by its latest beat."""
-        if grant.began_at is None:
-            return 0
-        searched = len(self.grants) - len(self.ahead)
-        return min(self.hashes // searched, grant.shard.count)
+    def count_tried(self, hashes: int) -> None:
+        """Its beat says how many nonces it has tried of all that its slots have come to."""
+        each = hashes // max(1, len(self.grants) - len(self.ahead))
+        for grant in self.grants.values():
+            if grant.began_at is not None:
+                grant.count_tried(min(each, grant.shard.count))
 
     def remaining_seconds(self, grant: Grant, now: float) -> float:
         """When this grant of its own should come back; as long again where it is overdue."""
