@@ -28,7 +28,7 @@ from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import Ranks, World
 from nonsuch.work.presets import plain
 
-SEEDS = 250
+SEEDS = 300
 CHUNK = 25
 
 RANKS = Ranks()
@@ -45,6 +45,7 @@ def test_the_seeds_are_about_everything() -> None:
     stories = [play(seed, RANKS) for seed in range(100)]
     assert {story.network for story in stories} == {"perfect", "lan", "hostile", "torture"}
     assert {kind for story in stories for kind in story.cheats} == set(CHEATS)
+    assert {name for story in stories for name in story.clusters} > set(CHEATS)
     assert len({story.trace_hash for story in stories}) == 100
 
 
@@ -114,6 +115,25 @@ def _people(world: World, kind: str, submit: Submit) -> Client:
     return client
 
 
+@pytest.mark.parametrize("conditions", [PERFECT, LAN], ids=["perfect", "lan"])
+def test_a_worker_that_stands_still_keeps_nobody_from_the_answer(conditions: Conditions) -> None:
+    for seed in range(5):
+        world = World(seed, conditions, ranks=RANKS)
+        submit = Submit("job", PuzzleForm.of(plain(b"one of many ")), 0, 20_000)
+        settings = PoolSettings(audit_fraction=0.0)
+        world.add("pool", partial(Pool, settings, _lots(world)), listens=True)
+        world.add("cluster", _miner(world, "cluster"), dials="pool")
+        world.set_workers("cluster", [250.0] * 4)
+        client = Client(Hello("client"), submit, _lots(world), patient=True)
+        world.at(1.0, partial(world.add, "client", lambda client=client: client, dials="pool"))
+        world.at(8.0, partial(world.set_workers, "cluster", [0.0, 250.0, 250.0, 250.0]))
+        assert world.run_until(partial(_is_answered, client), 120)
+        given_up = [told.fact for told in world.facts if isinstance(told.fact, facts.SearchGivenUp)]
+        lost = [told.fact for told in world.facts if isinstance(told.fact, facts.LeaseLost)]
+        assert len(given_up) == 1, "it has nothing else that it could stand still with"
+        assert [(each.cause, each.start) for each in lost] == [("missed", given_up[0].start)]
+
+
 def _is_answered(client: Client) -> bool:
     return client.answer is not None
 
@@ -159,7 +179,7 @@ def test_a_pool_that_forgets_a_shard_is_found_by_its_clients(
     error = _first_failure(monkeypatch, ForgetfulAndBlind)
     assert isinstance(error, Broken)
     assert str(error).startswith("no answer for client-")
-    assert "again with: nonsuch simulate --first" in str(error)
+    assert "again with: nonsuch simulate --network pool --first" in str(error)
 
 
 def _sleep(_cheat: Cheat, result: Result) -> Result:

@@ -1,8 +1,9 @@
 """A pool, its miners and its clients through a minute of everything that can go wrong.
 
 A seed draws the network, the machines, the jobs and a plan of misfortunes: crashes with and without
-disk, frozen processes, pulled cables, slow processors, miners that lie. Then all is mended, and
-what must hold is checked:
+disk, frozen processes, pulled cables, slow processors, miners that lie. Some miners search on many
+workers, which come, go and stand still. Then all is mended, a worker here and there a little later,
+and what must hold is checked:
 
 * every client has the answer that a plain search gives;
 * no honest miner was ever accused;
@@ -52,6 +53,19 @@ NETWORKS: dict[str, Conditions] = {
 MESSAGES = 8
 """Different messages to be mined: few, so that many seeds share what is hashed."""
 
+CLUSTER_PART = 0.4
+"""How many miners search on workers."""
+
+WORKERS = (2, 3, 8, 16)
+"""How many workers such a miner has."""
+
+STUCK_PART = 0.3
+STUCK_SECONDS = 60.0
+"""How many of them have one that is mended so much later than all else."""
+
+WORKER_RATE = 200.0
+"""What a mended worker does, in hashes a second."""
+
 LAST_MAX = 20_000
 """The last nonce of the longest jobs: some ten seconds of honest work."""
 
@@ -65,6 +79,8 @@ class Story(NamedTuple):
     events: int
     seconds: float
     trace_hash: str
+    clusters: tuple[str, ...]
+    given_up: int
 
 
 class _Job(NamedTuple):
@@ -105,6 +121,7 @@ class Play:
         self._accused: list[facts.Cheated] = []
         self._jobs = [self._job(f"client-{number}") for number in range(plan.randint(1, 3))]
         self._above: dict[str, str] = {"pool": ""}
+        self._clusters: dict[str, list[float]] = {}
         self._people()
 
     def run(self) -> Story:
@@ -120,7 +137,14 @@ class Play:
             raise self._broken(f"no answer for {', '.join(missing)}")
         self._judge()
         return Story(
-            self._seed, self._network, self._cheats, world.events, world.seconds, world.trace_hash
+            self._seed,
+            self._network,
+            self._cheats,
+            world.events,
+            world.seconds,
+            world.trace_hash,
+            tuple(self._clusters),
+            sum(isinstance(told.fact, facts.SearchGivenUp) for told in world.facts),
         )
 
     # The people.
@@ -157,8 +181,10 @@ class Play:
         for name in self._honest:
             rate = 10 ** plan.uniform(2, 3.5)
             self._add(name, self._miner(name, rate), rate)
+            self._perhaps_workers(name, rate)
         for kind in self._cheats:
             self._add(kind, self._cheat(kind), 1000.0)
+            self._perhaps_workers(kind, 1000.0)
 
     def _add(
         self,
@@ -181,6 +207,14 @@ class Play:
             clock_rate=lots.uniform(0.98, 1.02),
             clock_offset_seconds=lots.uniform(-1000, 1000),
         )
+
+    def _perhaps_workers(self, name: str, rate: float) -> None:
+        """Workers of different speeds, which do `rate` together, more or less."""
+        plan = self._plan
+        if plan.random() < CLUSTER_PART:
+            count = plan.choice(WORKERS)
+            self._clusters[name] = [rate / count * 2 ** plan.uniform(-1, 1) for _ in range(count)]
+            self._world.set_workers(name, self._clusters[name])
 
     def _lots(self) -> random.Random:
         return random.Random(self._world.lots.getrandbits(64))
@@ -212,6 +246,8 @@ class Play:
         seconds = plan.uniform(0.1, 12)
         kind = plan.choice(["crash", "freeze", "slow", "partition", "cut"])
         keep_disk = plan.random() < 0.8
+        if victim in self._clusters and plan.random() < 0.5:
+            return self._workers_change(victim, seconds)
 
         def befall(what: Callable[[], object]) -> None:
             if self._exists(victim):
@@ -245,6 +281,18 @@ class Play:
         }
         return functools.partial(befall, actions[kind])
 
+    def _workers_change(self, name: str, seconds: float) -> Callable[[], object]:
+        """For a while a worker stands still, or there are others, fewer, or none."""
+        world, plan, rates = self._world, self._plan, self._clusters[name]
+        stuck = [0.0, *rates[1:]]
+        changed = plan.choice([stuck, stuck, rates[: len(rates) // 2], [*rates, *rates], []])
+
+        def change() -> None:
+            world.set_workers(name, changed)
+            world.at(world.seconds + 2 * seconds, lambda: world.set_workers(name, rates))
+
+        return change
+
     def _restart(self, name: str, keep_disk: bool) -> None:
         if self._exists(name) and not self._world.is_up(name):
             self._world.restart(name, keep_disk=keep_disk)
@@ -254,6 +302,7 @@ class Play:
         return name in self._above
 
     def _mend(self) -> None:
+        """Nothing is wrong any more, but that a worker here and there still stands still."""
         world = self._world
         world.heal()
         for name in (*self._honest, *self._cheats, "pool", *(job.client for job in self._jobs)):
@@ -262,6 +311,13 @@ class Play:
                 world.thaw(name)
         for name in (*self._honest, "pool"):
             world.set_hash_rate(name, 1000)
+        for name, rates in self._clusters.items():
+            mended = [WORKER_RATE] * len(rates)
+            world.set_workers(name, mended)
+            if self._plan.random() < STUCK_PART:
+                world.set_workers(name, [0.0, *mended[1:]])
+            change = functools.partial(world.set_workers, name, mended)
+            world.at(TROUBLE_SECONDS + STUCK_SECONDS, change)
 
     # What must hold.
 

@@ -18,7 +18,8 @@ live, and the other way round:
   between the two keeps them, and both lose every effect that waited.
 * **Searches** are exact and take their time. The answer is found by hashing, chunk by chunk and not
   before the virtual time is near, and each chunk once however often it is asked for; the time is
-  what the machine's hash rate says, times a drawn factor. Two searches share the machine.
+  what the machine's hash rate says, times a drawn factor. Two searches share the machine; those of
+  a machine that has workers are done by one of them each, and the others wait in their order.
 * **Freezing** a node is SIGSTOP: its system keeps its connections, its clock runs, and all that
   comes meets the core when it thaws, in order. **Crashing** is kill -9: what is on disk remains.
 
@@ -33,7 +34,7 @@ import math
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
@@ -46,6 +47,7 @@ from nonsuch.node import (
     LOCAL,
     Advanced,
     Cancel,
+    Capacity,
     Close,
     Core,
     Dial,
@@ -247,6 +249,19 @@ class World:
         """From now on the machine does so many hashes a second; 0 stands still."""
         self.note(name, ("hash rate", rate))
         self._node(name).processor.set_rate(rate)
+
+    def set_workers(self, name: str, rates: Sequence[float]) -> None:
+        """From now on workers search for the machine, each with so many hashes a second.
+
+        Its core is told of them, in this life and in each later one. A worker with a rate of 0
+        stands still, and nobody knows: what it has is done when it goes on, and cancelling that
+        does not free it for another search.
+        """
+        self.note(name, ("workers", rates))
+        node = self._node(name)
+        node.processor.set_workers(rates)
+        if node.up:
+            node.tell_capacity()
 
     def partition(
         self,
@@ -499,7 +514,14 @@ class _Node:
     def _begin(self, life: int) -> None:
         if self.life == life and self.up:
             self.receive(Started(() if self.disk is None else self.disk.read()))
+            self.tell_capacity()
             self.world.datagrams.greet(self.name)
+
+    def tell_capacity(self) -> None:
+        """The core hears of its workers, where it has some."""
+        workers = self.processor.workers
+        if workers is not None:
+            self.receive(Received(LOCAL, Capacity(len(workers), len(workers))))
 
     def crash(self, *, silent: bool) -> None:
         """End this life at once, and all that was only in memory with it."""
@@ -822,18 +844,20 @@ class _Task:
 
 
 class _Processor:
-    """The searches of a node, which share its hash rate.
+    """The searches of a node, which share its hash rate, or are each done by one of its workers.
 
     Time is planned in turns: what a turn covers is looked at when it begins, and it ends in an
     `Advanced`, or where the search ends. Whatever changes the rate begins a new turn.
     """
 
-    __slots__ = ("_node", "_rate", "_tasks", "_used", "_world")
+    __slots__ = ("_desks", "_node", "_rate", "_tasks", "_used", "_world", "workers")
 
     def __init__(self, world: World, node: _Node) -> None:
         self._world = world
         self._node = node
         self._rate = 0.0
+        self.workers: tuple[float, ...] | None = None
+        self._desks: list[int | None] = []
         self._tasks: dict[int, _Task] = {}
         self._used: dict[int, None] = {}
 
@@ -842,6 +866,15 @@ class _Processor:
         if not 0 <= rate < math.inf:
             raise LocalError(f"a hash rate is 0 or more, not {rate}")
         self._rate = rate
+        self.replan()
+
+    def set_workers(self, rates: Sequence[float]) -> None:
+        """One worker for each of these hash rates. What those had that are gone waits again."""
+        if not all(0 <= rate < math.inf for rate in rates):
+            raise LocalError(f"hash rates are 0 or more, not {rates}")
+        self.workers = tuple(rates)
+        kept = [task if task in self._tasks else None for task in self._desks]
+        self._desks = (kept + [None] * len(rates))[: len(rates)]
         self.replan()
 
     def begin(self, effect: Search) -> None:
@@ -857,20 +890,39 @@ class _Processor:
     def cancel(self, task: int) -> None:
         """Nothing more is heard of it."""
         if self._tasks.pop(task, None) is not None:
+            self._leave_desk(task)
             self.replan()
+
+    def _leave_desk(self, task: int) -> None:
+        if self.workers is not None and task in self._desks:
+            desk = self._desks.index(task)
+            if self.workers[desk]:  # A worker that stands still does not hear of it.
+                self._desks[desk] = None
 
     def clear(self) -> None:
         """The node's life is over."""
+        self._desks = [None] * len(self._desks)
         self._tasks.clear()
         self._used.clear()
 
     def replan(self) -> None:
         """The rate of every search may have changed: begin a turn of each."""
-        share = 0.0 if self._node.frozen else self._rate / max(1, len(self._tasks))
+        rates = {} if self._node.frozen else self._rates()
         for task in self._tasks.values():
-            task.settle(self._world.microseconds)
-            task.rate = share * task.noise
-            self._plan(task)
+            rate = rates.get(task.number, 0.0) * task.noise
+            if self.workers is None or rate != task.rate:
+                task.settle(self._world.microseconds)
+                task.rate = rate
+                self._plan(task)
+
+    def _rates(self) -> dict[int, float]:
+        """How fast each search is that somebody is at."""
+        if self.workers is None:
+            return dict.fromkeys(self._tasks, self._rate / max(1, len(self._tasks)))
+        waiting = (number for number in self._tasks if number not in self._desks)
+        self._desks = [next(waiting, None) if each is None else each for each in self._desks]
+        pairs = zip(self._desks, self.workers, strict=True)
+        return {number: rate for number, rate in pairs if number is not None}
 
     def _plan(self, task: _Task) -> None:
         task.plan += 1
@@ -898,5 +950,6 @@ class _Processor:
         scan = task.scan
         assert scan.looked == scan.stop, "all that was searched was looked at"
         del self._tasks[task.number]
+        self._leave_desk(task.number)
         self.replan()
         self._node.receive(Searched(task.number, scan.stop, scan.nonces))

@@ -7,11 +7,16 @@ import random
 import msgspec
 import pytest
 
+from nonsuch import node
 from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.messages import (
     LEASES_PLAIN_MAX,
+    SLOTS_MAX,
+    WORKERS_MAX,
     Answer,
     Beat,
+    Capacity,
     Hello,
     Lease,
     PuzzleForm,
@@ -24,6 +29,7 @@ from nonsuch.networks.pool.messages import (
 )
 from nonsuch.networks.pool.miner import PUZZLES_MAX, Miner
 from nonsuch.node import (
+    LOCAL,
     Advanced,
     Cancel,
     Close,
@@ -304,6 +310,174 @@ def test_a_miner_is_stopped() -> None:
     bench = Bench()
     bench.hears(lease(7))
     assert bench.happens(Stopping()) == [Cancel(1), Close(1, "stopped")]
+
+
+# Many slots.
+
+
+def given(bench: Bench, *numbers: int) -> list[int]:
+    """Leases come; returns the tasks of the searches that begin."""
+    effects = [each for n in numbers for each in bench.hears(lease(n, 1000 * n))]
+    return [effect.task for effect in effects if isinstance(effect, Search)]
+
+
+def sent(effects: list[Effect], kind: type[object]) -> list[object]:
+    messages = [effect.message for effect in effects if isinstance(effect, Send)]
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def clustered(slots: int, workers: int = 4) -> Bench:
+    bench = Bench()
+    bench.happens(Received(LOCAL, node.Capacity(slots, workers)))
+    return bench
+
+
+def test_a_miner_of_one_slot_says_nothing_of_it() -> None:
+    bench = Bench(connected=False)
+    bench.happens(Started())
+    assert bench.happens(Received(LOCAL, node.Capacity(1))) == []
+    assert sent(bench.happens(Connected(1, "pool:1")), Capacity) == []
+
+
+def test_what_a_miner_has_is_said_behind_each_hello_and_when_it_changes() -> None:
+    bench = Bench(connected=False)
+    bench.happens(Started())
+    assert bench.happens(Received(LOCAL, node.Capacity(8, 4))) == []
+    said = [effect for effect in bench.happens(Connected(1, "pool:1")) if isinstance(effect, Send)]
+    assert said == [Send(1, HELLO), Send(1, Capacity(8, 4))]
+    assert bench.happens(Received(LOCAL, node.Capacity(8, 4))) == []
+    assert bench.happens(Received(LOCAL, node.Capacity(0))) == [Send(1, Capacity(0))]
+    assert bench.happens(Received(LOCAL, node.Capacity(1))) == [Send(1, Capacity(1))]
+    bench.happens(Disconnected(1, "reset"))
+    assert sent(bench.happens(Connected(2, "pool:1")), Capacity) == []
+
+
+def test_nobody_has_more_slots_than_can_be_said() -> None:
+    bench = Bench()
+    effects = bench.happens(Received(LOCAL, node.Capacity(10**9, 10**9)))
+    assert effects == [Send(1, Capacity(SLOTS_MAX, WORKERS_MAX))]
+
+
+def test_all_leases_are_searched_at_once_and_end_in_any_order() -> None:
+    bench = clustered(2)
+    assert given(bench, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert sent(bench.happens(Searched(3, 4000, (3001,))), Result) == [Result(3, 4000, (3001,))]
+    assert sent(bench.happens(Searched(1, 2000, ())), Result) == [Result(1, 2000, ())]
+    assert bench.happens(Searched(1, 2000, ())) == []
+    bench.happens(Advanced(2, 300))
+    bench.happens(Advanced(4, 50))
+    bench.happens(Advanced(4, 70))
+    bench.happens(Advanced(1, 999))
+    assert bench.ticks() == [Send(1, Beat((2, 4), 370))]
+    assert bench.hears(Revoke(4)) == [Cancel(4)]
+    assert bench.ticks() == [Send(1, Beat((2,), 300))]
+
+
+def test_more_slots_begin_what_waits_and_fewer_stop_nothing() -> None:
+    bench = Bench()
+    assert given(bench, 1, 2, 3) == [1]
+    effects = bench.happens(Received(LOCAL, node.Capacity(2)))
+    assert [effect.task for effect in effects if isinstance(effect, Search)] == [2, 3]
+    bench.happens(Received(LOCAL, node.Capacity(1)))
+    assert given(bench, 4, 5) == []
+    for task in (1, 2):
+        assert not any(isinstance(each, Search) for each in bench.happens(Searched(task, 4000, ())))
+    effects = bench.happens(Searched(3, 4000, ()))
+    assert [effect.task for effect in effects if isinstance(effect, Search)] == [4]
+
+
+def test_a_miner_of_one_slot_may_have_all_its_leases_searched() -> None:
+    miner = Miner(HELLO, random.Random(1), searches_all=True, lease_seconds=20.0)
+    miner.handle(Started(), 0.0)
+    effects = miner.handle(Connected(1, "pool:1"), 0.0)
+    assert sent(effects, Capacity) == [Capacity(1, 0, 20.0)]
+    effects = miner.handle(Received(1, lease(7)), 0.0) + miner.handle(Received(1, lease(8)), 0.0)
+    assert [effect.task for effect in effects if isinstance(effect, Search)] == [1, 2]
+
+
+def test_on_the_older_wire_results_come_in_the_order_of_the_requests() -> None:
+    bench = Bench(connected=False)
+    bench.happens(Received(LOCAL, node.Capacity(8)))
+    bench.happens(Connected(1, "pool:1", LITEMINER))
+    assert given(bench, 1, 2, 3) == [1]
+
+
+def test_a_pool_gives_as_many_leases_as_were_asked_for_and_no_more() -> None:
+    bench = clustered(8)
+    assert len(given(bench, *range(16))) == 16
+    assert bench.hears(lease(99)) == [Close(1, "more than 16 leases at once")]
+    bench = clustered(8)
+    bench.happens(Received(LOCAL, node.Capacity(2)))
+    given(bench, *range(16))  # They may have been on their way.
+    assert bench.hears(lease(99)) == [Close(1, "more than 16 leases at once")]
+
+
+def beaten(bench: Bench, until: float) -> list[Effect]:
+    """Time goes by, with all its beats."""
+    effects: list[Effect] = []
+    while (deadline := bench.miner.deadline()) is not None and deadline <= until:
+        effects += bench.ticks()
+    return effects
+
+
+def slow_worker(workers: int) -> tuple[Bench, list[Effect]]:
+    """Four slots of 2 s a lease; then the search of lease 5 goes on and on, and others end."""
+    bench = clustered(4, workers)
+    given(bench, 1, 2, 3, 4)
+    bench.now = 2.0
+    for task in (1, 2, 3, 4):
+        bench.happens(Searched(task, 10_000, ()))
+    given(bench, 5, 6, 7, 8)
+    effects: list[Effect] = []
+    for number in range(6, 16):
+        effects += beaten(bench, bench.now + 2.0)
+        bench.happens(Searched(number, 100_000, ()))
+        given(bench, number + 3)
+    return bench, effects
+
+
+def test_a_worker_that_stands_still_is_given_up_and_the_others_are_not() -> None:
+    bench, effects = slow_worker(workers=4)
+    told = [each.fact for each in effects if isinstance(each, Emit)]
+    given_up = [fact for fact in told if isinstance(fact, facts.SearchGivenUp)]
+    assert [(fact.start, fact.stop) for fact in given_up] == [(5000, 6000)]
+    assert 10 < given_up[0].seconds <= 12
+    assert [effect.task for effect in effects if isinstance(effect, Cancel)] == [5]
+    beats = [beat.leases for beat in sent(effects, Beat) if isinstance(beat, Beat)]
+    assert 5 in beats[0]
+    assert 5 not in beats[-1]
+    assert bench.happens(Searched(5, 6000, ())) == []
+
+
+def test_what_is_searched_in_this_process_is_never_given_up() -> None:
+    _, effects = slow_worker(workers=0)
+    assert not [each for each in effects if isinstance(each, Cancel)]
+
+
+def test_a_miner_that_was_asleep_hears_first_what_was_done_meanwhile() -> None:
+    bench = clustered(4)
+    given(bench, 1, 2)
+    bench.now = 1.0
+    bench.happens(Searched(1, 2000, ()))
+    bench.now = 100.0
+    assert bench.happens(Tick()) == [Send(1, Beat((2,), 0))]
+    assert sent(bench.happens(Searched(2, 3000, ())), Result) == [Result(2, 3000, ())]
+
+
+def test_a_worker_that_is_only_slow_has_longer_the_next_time() -> None:
+    bench = clustered(1)
+    given(bench, 1)
+    bench.now = 2.0
+    bench.happens(Searched(1, 2000, ()))
+    waits: list[float] = []
+    for number in (2, 3):
+        given(bench, number)
+        began = bench.now
+        while Cancel(number) not in bench.ticks():
+            pass
+        waits.append(bench.now - began)
+    assert 10 < waits[0] <= 12
+    assert waits[1] > 3 * waits[0]
 
 
 # Pools that mean harm.

@@ -65,8 +65,9 @@ SHARES_ASKED_MAX = SHARES_MAX / 4
 """Shares that a lease may be expected to give: 24 standard deviations below what fits."""
 
 
-GIVE_UP_FACTOR = 8.0
-"""A search that takes so many times as long as the slowest of late is given up."""
+GIVE_UP_FACTOR = 4.0
+"""A search that takes so many times as long as the slowest of late is given up. The pool would wait
+about twice as long (`leases.OVERDUE_FACTOR`)."""
 
 GIVE_UP_SECONDS_MIN = 10.0
 """No search is given up before: a worker may be busy with something else for a while."""
@@ -75,7 +76,7 @@ PLAIN_CAPACITY = messages.Capacity(1)
 """What a pool takes a miner to have that says nothing."""
 
 PACE_MEMORY = 0.9
-"""How much of the slowest pace of late is still held against the next result."""
+"""How much of the slowest pace is still remembered when each slot has come to one more result."""
 
 
 class Task:
@@ -122,11 +123,12 @@ class Pace:
     def __init__(self) -> None:
         self._seconds = 0.0
 
-    def add(self, task: Task, nonces: int, now: float) -> None:
+    def add(self, task: Task, nonces: int, slots: int, now: float) -> None:
         """A search has tried so many nonces and is over, one way or the other."""
         if nonces > 0:
             seconds = (now - task.since) / (nonces * task.rounds)
-            self._seconds = max(seconds, self._seconds * PACE_MEMORY)
+            remembered = self._seconds * PACE_MEMORY ** (1 / max(1, slots))
+            self._seconds = max(seconds, remembered)
 
     def is_lost(self, task: Task, now: float) -> bool:
         """Whether this search takes so long that nobody can be at it any more."""
@@ -327,7 +329,7 @@ class Miner:
             return []
         self._drop(task, now)
         lease = task.lease
-        self._pace.add(task, event.stop - lease.start, now)
+        self._pace.add(task, event.stop - lease.start, self._capacity.slots, now)
         fact = facts.Worked(lease.job, lease.start, event.stop, now - task.began)
         result = messages.Result(lease.lease, event.stop, event.nonces)
         # The search comes first: a processor costs more than a message.
@@ -355,7 +357,7 @@ class Miner:
         for task in [each for each in self._searches.values() if self._pace.is_lost(each, now)]:
             self._drop(task, now)
             # Perhaps it is only slow: next time such a search has longer.
-            self._pace.add(task, task.lease.count, now)
+            self._pace.add(task, task.lease.count, self._capacity.slots, now)
             fact = facts.SearchGivenUp(
                 task.lease.job, task.nonces.start, task.nonces.stop, now - task.began
             )
