@@ -276,7 +276,7 @@ class Pool:
 
     def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
         miner.count_tried(beat.hashes)
-        if miner.evidence and miner.grants:
+        if miner.evidence and tuple(miner.grants) != beat.leases:
             held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):
                 if grant.number not in held and grant.granted_at < sent_before:
