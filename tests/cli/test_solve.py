@@ -40,6 +40,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float
     hashes_per_second: float
     threads: int
+    engine: str
 
 
 def read_report(output: str) -> Report:

@@ -17,8 +17,9 @@ from nonsuch.cli import options
 from nonsuch.cli.access import PORT_MAX, Place, check_strangers, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.clock import origin_seconds, tell_time
+from nonsuch.cli.engines import opened_engine
 from nonsuch.cli.facts import Stopped, tell_addresses
-from nonsuch.cli.inputs import check_threads, chosen_target
+from nonsuch.cli.inputs import chosen_target
 from nonsuch.cli.journals import journal_path
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.metrics import serve_metrics
@@ -48,6 +49,7 @@ from nonsuch.networks.coordinator.settings import (
 )
 from nonsuch.networks.coordinator.statistics import CoordinatorStatistics
 from nonsuch.networks.coordinator.wire import HeaderWire
+from nonsuch.search.engines.opening import THREADS
 from nonsuch.web.descriptions import COORDINATOR
 
 __all__ = ["COORDINATOR_PORT", "agent", "coordinator"]
@@ -191,7 +193,9 @@ def agent(
         str,
         typer.Argument(metavar="COORDINATOR", help="Where the coordinator is, HOST:PORT or HOST."),
     ] = f"127.0.0.1:{COORDINATOR_PORT}",
-    threads: options.Threads = None,
+    threads: options.SlotThreads = None,
+    engine: options.Engine = THREADS,
+    insecure: options.InsecureEngine = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every answer.")] = False,
     json: options.JsonLines = False,
 ) -> int:
@@ -199,7 +203,6 @@ def agent(
 
     One that is not there, or goes away, is waited for.
     """
-    check_threads(threads)
     place = parse_address(address, "COORDINATOR", COORDINATOR_PORT)
     core = Agent(AgentSettings(), random.Random(secrets.randbits(64)))
     log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
@@ -212,10 +215,11 @@ def agent(
 
     beside = Beside(lambda _node: None, show)
     dial = Address(*place, HeaderWire)
-    run(
-        lambda: Node(core, dial=dial, threads=threads, observe=log, ready=beside.ready),
-        beside.run,
-    )
+    with opened_engine(engine, threads, insecure=insecure) as opened:
+        run(
+            lambda: Node(core, dial=dial, engine=opened, observe=log, ready=beside.ready),
+            beside.run,
+        )
     log(Stopped())
     return 0
 

@@ -17,6 +17,7 @@ from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import Place, parse_address
 from nonsuch.cli.blocktree import draw_tree
+from nonsuch.cli.engines import opened_engine
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target
 from nonsuch.cli.lines import read_lines
@@ -33,6 +34,8 @@ from nonsuch.networks.gossip.miner import Miner
 from nonsuch.networks.gossip.settings import GossipSettings
 from nonsuch.networks.gossip.wire import GossipWire
 from nonsuch.node import LOCAL, Received
+from nonsuch.search.engines.engine import Engine
+from nonsuch.search.engines.opening import THREADS
 from nonsuch.work.presets import GOSSIP_TARGET
 
 __all__ = ["GOSSIP_PORT", "gossip"]
@@ -101,7 +104,9 @@ def gossip(
     print_tree: Annotated[
         bool, typer.Option("--print", help="Draw the tree of blocks as it grows.")
     ] = False,
-    threads: options.Threads = None,
+    threads: options.SlotThreads = None,
+    engine: options.Engine = THREADS,
+    insecure: options.InsecureEngine = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every block.")] = False,
     json: options.JsonLines = False,
 ) -> int:
@@ -130,19 +135,29 @@ def gossip(
     log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
     display = _Display(core, log, _payloads(payload), draws=print_tree and not json)
     datagrams = Datagrams(place.host, place.port, tuple(others), GossipWire)
-    run(
-        lambda: Node(
-            core,
-            datagrams=datagrams,
-            journal=journal,
-            threads=threads,
-            observe=log,
-            ready=display.ready,
-        ),
-        display.beside,
-    )
+    with _engine(engine, threads, insecure=insecure, mine=mine) as opened:
+        run(
+            lambda: Node(
+                core,
+                datagrams=datagrams,
+                journal=journal,
+                engine=opened,
+                observe=log,
+                ready=display.ready,
+            ),
+            display.beside,
+        )
     log(Stopped())
     return 0
+
+
+def _engine(
+    name: str, threads: int | None, *, insecure: bool, mine: bool
+) -> contextlib.AbstractContextManager[Engine | None]:
+    """None for who does not mine."""
+    if not mine:
+        return contextlib.nullcontext()
+    return opened_engine(name, threads, insecure=insecure)
 
 
 def _parse_peers(text: str) -> list[Place]:

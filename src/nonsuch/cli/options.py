@@ -17,9 +17,11 @@ __all__ = [
     "Binary",
     "Bits",
     "Difficulty",
+    "Engine",
     "File",
     "Hexadecimal",
     "Insecure",
+    "InsecureEngine",
     "JobName",
     "Json",
     "JsonLines",
@@ -29,6 +31,7 @@ __all__ = [
     "OwnTokenFile",
     "PoolAddress",
     "PresetName",
+    "SlotThreads",
     "Start",
     "TargetText",
     "Threads",
@@ -109,6 +112,29 @@ Threads = Annotated[
     typer.Option(
         "--threads", "-t", metavar="N", help="Threads that search; default: one a processor."
     ),
+]
+SlotThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        "-t",
+        metavar="N",
+        help="Threads that search, or processes of --engine processes and dask; default: one a"
+        " processor.",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="Where to search: threads, processes, dask, dask://HOST:PORT, tls://HOST:PORT, or"
+        " MODULE:CALLABLE, which returns an executor.",
+    ),
+]
+InsecureEngine = Annotated[
+    bool,
+    typer.Option("--insecure", help="Reach dask:// on other machines, where anybody may listen."),
 ]
 PoolAddress = Annotated[
     str,

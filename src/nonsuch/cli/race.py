@@ -31,6 +31,7 @@ from nonsuch.cli.access import (
 )
 from nonsuch.cli.beside import Beside, Job
 from nonsuch.cli.clock import origin_seconds, tell_time
+from nonsuch.cli.engines import opened_engine
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.journals import journal_path
@@ -52,6 +53,8 @@ from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.records import decode_record, encode_record
 from nonsuch.networks.race.settings import KeeperSettings, RaceSettings
 from nonsuch.networks.race.wire import KeeperWire, TextWire
+from nonsuch.search.engines.engine import Engine
+from nonsuch.search.engines.opening import THREADS
 from nonsuch.web.descriptions import KEEPER as KEEPER_METRICS
 from nonsuch.web.descriptions import RACE
 
@@ -227,20 +230,21 @@ def node(
     beside = Beside(lambda node: _tell_started(node, name, log), *jobs)
     cores: list[RaceNode] = []
 
-    def make() -> Node:
+    def make(engine: Engine) -> Node:
         cores.append(RaceNode(settings, random.Random(secrets.randbits(64)), origin_seconds()))
         return Node(
             cores[0],
             listeners=[Listener(host, port, TextWire)],
             dial=dial,
             journal=kept,
-            threads=threads,
+            engine=engine,
             observe=log,
             local=None if owner is None else owner.hear,
             ready=beside.ready,
         )
 
-    run(make, beside.run)
+    with opened_engine(THREADS, threads) as engine:
+        run(lambda: make(engine), beside.run)
     log(Stopped())
     if cores[0].failure is not None:
         raise LocalError(f"the keeper at {keeper} refused this node: {cores[0].failure}")

@@ -10,9 +10,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from nonsuch import First, Goal, Halt, Outcome, Puzzle
+from nonsuch import First, Goal, Halt, LocalError, Outcome, Puzzle
 from nonsuch.cli import options
 from nonsuch.cli.access import Access, parse_address
+from nonsuch.cli.engines import opened_engine
 from nonsuch.cli.inputs import check_threads, chosen_target, read_message, read_question
 from nonsuch.cli.submit import submit_question
 from nonsuch.cli.terminal import (
@@ -23,6 +24,9 @@ from nonsuch.cli.terminal import (
     output,
     search_progress,
 )
+from nonsuch.search.engines.engine import Engine
+from nonsuch.search.engines.opening import THREADS
+from nonsuch.search.engines.spread import search_on
 from nonsuch.search.searcher import Searcher
 from nonsuch.search.solve import Question
 
@@ -47,7 +51,9 @@ def solve(
     file: options.File = None,
     hexadecimal: options.Hexadecimal = False,
     binary: options.Binary = False,
-    threads: options.Threads = None,
+    threads: options.SlotThreads = None,
+    engine: options.Engine = THREADS,
+    insecure: options.InsecureEngine = False,
     pool: Annotated[
         str | None,
         typer.Option("--pool", metavar="HOST:PORT", help="Let this pool do it; see `submit`."),
@@ -64,17 +70,22 @@ def solve(
     content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
     wanted = chosen_target(zeros=zeros, bits=bits, target=target, difficulty=difficulty)
     puzzle, nonces, goal = read_question(content, preset, wanted, start, upto)
+    if engine != THREADS and pool is not None:
+        raise LocalError("a pool has miners of its own: leave --engine or --pool out")
+    if insecure and engine == THREADS:
+        raise LocalError("--insecure is for --engine dask://HOST:PORT alone")
     if pool is not None:
         return submit_question(
             Question(puzzle, nonces, goal), parse_address(pool, "--pool"), Access.found(), json=json
         )
     halt = Halt()
-    expected = goal.target.work if isinstance(goal, First) else None
     with _halted_by_signals(halt) as received:
-        searcher = Searcher(puzzle, nonces, goal, threads=threads, halt=halt)
-        with search_progress(expected) as progress:
-            outcome = searcher.run(progress)
-    report = _report(preset, nonces, goal, outcome, searcher.threads)
+        if engine == THREADS:
+            outcome, slots = _searched(puzzle, nonces, goal, threads, halt)
+        else:
+            with opened_engine(engine, threads, insecure=insecure) as opened:
+                outcome, slots = _searched_on(opened, puzzle, nonces, goal, halt)
+    report = _report(preset, nonces, goal, outcome, slots, engine)
     if json:
         output.print(msgspec.json.encode(report).decode(), markup=False)
     else:
@@ -82,6 +93,28 @@ def solve(
     if outcome.stopped:
         return EXIT_SIGNAL + (received[0] if received else signal.SIGINT)
     return 0 if outcome.proof is not None else EXIT_NOT_FOUND
+
+
+def _searched(
+    puzzle: Puzzle, nonces: range, goal: Goal, threads: int | None, halt: Halt
+) -> tuple[Outcome, int]:
+    """In this process: the outcome, and on how many threads."""
+    searcher = Searcher(puzzle, nonces, goal, threads=threads, halt=halt)
+    with search_progress(_expected(goal)) as progress:
+        return searcher.run(progress), searcher.threads
+
+
+def _searched_on(
+    engine: Engine, puzzle: Puzzle, nonces: range, goal: Goal, halt: Halt
+) -> tuple[Outcome, int]:
+    """On an engine: the outcome, and on how many slots at the end."""
+    with search_progress(_expected(goal)) as progress:
+        outcome = search_on(engine, puzzle, nonces, goal, progress=progress, halt=halt)
+    return outcome, engine.slots()
+
+
+def _expected(goal: Goal) -> int | None:
+    return goal.target.work if isinstance(goal, First) else None
 
 
 @contextmanager
@@ -123,9 +156,12 @@ class _Report(msgspec.Struct, omit_defaults=False):
     seconds: float
     hashes_per_second: float
     threads: int
+    engine: str
 
 
-def _report(preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: int) -> _Report:
+def _report(
+    preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: int, engine: str
+) -> _Report:
     proof = outcome.proof or outcome.best
     target = goal.target if isinstance(goal, First) else None
     return _Report(
@@ -144,6 +180,7 @@ def _report(preset: str, nonces: range, goal: Goal, outcome: Outcome, threads: i
         seconds=outcome.seconds,
         hashes_per_second=outcome.hashes / outcome.seconds if outcome.seconds else 0.0,
         threads=threads,
+        engine=engine,
     )
 
 
@@ -166,9 +203,15 @@ def _print_report(report: _Report, puzzle: Puzzle) -> None:
         output.print(f"checked  hashlib's {puzzle.hash} gives the same hash")
     output.print(
         f"work     {format_count(report.hashes)} hashes in {format_duration(report.seconds)},"
-        f" {format_rate(report.hashes_per_second)}, {report.threads}"
-        f" thread{'s' if report.threads > 1 else ''}"
+        f" {format_rate(report.hashes_per_second)}, {_slots(report)}"
     )
+
+
+def _slots(report: _Report) -> str:
+    many = "" if report.threads == 1 else "s"
+    if report.engine == THREADS:
+        return f"{report.threads} thread{many}"
+    return f"{report.threads} slot{many} of {report.engine}"
 
 
 def _why_not_found(report: _Report) -> str:
