@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import mmap
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +91,7 @@ def host_features() -> frozenset[str]:
 
 @functools.cache
 def _binding() -> ModuleType:
+    _check_executable()
     try:
         from llvmlite import binding
     except (ImportError, OSError) as error:
@@ -99,6 +102,25 @@ def _binding() -> ModuleType:
     except RuntimeError as error:
         raise KernelUnavailable(f"LLVM has no code generator for this machine: {error}") from error
     return binding  # type: ignore[no-any-return]
+
+
+def _check_executable() -> None:
+    """Raise `KernelUnavailable` where code that was written cannot be run.
+
+    systemd's MemoryDenyWriteExecute, SELinux and others forbid it; LLVM does not look whether it
+    was allowed to, and crashes. So this does with one page what LLVM does with all.
+    """
+    if not hasattr(mmap, "PROT_EXEC"):
+        return
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if protect(address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+        reason = os.strerror(ctypes.get_errno())
+        raise KernelUnavailable(
+            f"this process may not make memory executable (MemoryDenyWriteExecute?): {reason}"
+        )
 
 
 def compile_module(ir: str, processor: Processor) -> Compiled:
