@@ -62,7 +62,8 @@ class _Play(Play):
         self._add_miner(f"{kind}-miner", kind)
 
     def _relay(self, name: str) -> Callable[[], Core]:
-        return lambda: Relay(self._settings, Hello("miner", name=name), self._lots())
+        hello = Hello("miner", name=name, rate=self._plan.choice([0.0, 1000.0, 10_000.0]))
+        return lambda: Relay(self._settings, hello, self._lots())
 
     def _lying_relay(self, kind: str) -> Callable[[], Core]:
         honest = self._relay(kind)

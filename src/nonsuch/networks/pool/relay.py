@@ -150,7 +150,7 @@ class Relay:
             for effect in self._done(core, event, now):
                 handed_over = self._handed_over(core, effect)
                 if handed_over is None:
-                    effects.append(effect)
+                    effects.append(self._with_rate(effect))
                 else:
                     self._inside.append((other, handed_over))
         return effects
@@ -175,6 +175,15 @@ class Relay:
                 return None
 
     # What is said above.
+
+    def _with_rate(self, effect: Effect) -> Effect:
+        """A hello says how fast all miners are, so that a pool that is back begins as it was."""
+        match effect:
+            case Send(peer=peer, message=messages.Hello() as hello) if self._pool.rate:
+                rate = min(self._pool.rate, messages.RATE_MAX)
+                return Send(peer, msgspec.structs.replace(hello, rate=rate))
+            case _:
+                return effect
 
     def _tell_capacity(self, now: float) -> None:
         miners = self._pool.evident_miners
