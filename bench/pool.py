@@ -1,7 +1,7 @@
 """Measure the pool on this machine: real processes, real sockets, a real journal.
 
     python3 dev.py bench pool                all of it, some five minutes
-    python3 dev.py bench pool crowd          one part: crowd, results, rate, requeue, restart
+    python3 dev.py bench pool crowd          one part: crowd, results, beats, rate, requeue, restart
 
 The pool is a process of its own, started as its users start it. What talks to it is this process,
 with connections that speak the wire and search as little as the question needs. Times of the pool
@@ -38,9 +38,13 @@ CROWD = 10_000
 IDLE = 5_000
 RESULT_MINERS = 200
 RESULT_SECONDS = 15.0
+SLOTS = 16
 SHARD_NONCES = 32
 """So small that every nonce is a share: a pool checks as many as ever, and miners need not hash."""
 
+BEAT_MINERS = 3_000
+BEAT_SECONDS = 15.0
+BEATS_AT_ONCE = 30
 RATE_SECONDS = 60.0
 RATE_ROUNDS = 3
 REQUEUES = 15
@@ -117,6 +121,7 @@ class Peer(asyncio.Protocol):
         self.wire = PoolWire(accepts_puzzles=True)
         self.role = role
         self.hear = hear
+        self.unsaid: list[bytes] | None = None
         self.welcome = asyncio.get_running_loop().create_future()
         self.lost = False
 
@@ -129,14 +134,23 @@ class Peer(asyncio.Protocol):
         self.lost = True
 
     def data_received(self, data: bytes) -> None:
+        self.unsaid = []
         for message in self.wire.feed(data):
             if isinstance(message, messages.Welcome):
                 self.welcome.set_result(None)
             elif self.hear is not None:
                 self.hear(self, message)
+        said, self.unsaid = b"".join(self.unsaid), None
+        if said:
+            self.transport.write(said)
 
     def say(self, message: object) -> None:
-        self.transport.write(self.wire.encode(message))
+        """At once, or with all else that is answered to what has just come, as a node does."""
+        data = self.wire.encode(message)
+        if self.unsaid is None:
+            self.transport.write(data)
+        else:
+            self.unsaid.append(data)
 
 
 async def connect(port: int, role: str, hear: Callable[[Peer, object], None] | None = None) -> Peer:
@@ -226,10 +240,18 @@ async def _reach(client: Peer, peers: list[Peer], number: int) -> float:
 
 async def results() -> None:
     """Results that the pool takes, a second of its processor, journal on."""
+    await _results(1)
+    await _results(SLOTS)
+
+
+async def _results(slots: int) -> None:
+    """From miners with so many slots each, whose results come in bursts."""
     searching = Searching()
     options = ("--shard-nonces", str(SHARD_NONCES))
     with pool(*options) as running:
-        await connect_many(running.port, RESULT_MINERS, searching)
+        for peer in await connect_many(running.port, RESULT_MINERS // slots, searching):
+            if slots > 1:
+                peer.say(messages.Capacity(slots))
         client = await connect(running.port, "client")
         submit(client, 2**60)
         await asyncio.sleep(2)
@@ -240,8 +262,9 @@ async def results() -> None:
             taken = searching.results - count
             rates.append(taken / (running.processor_seconds - spent))
         checked = _check_rate()
+        who = "miners of one slot" if slots == 1 else f"miners of {slots} slots"
         report(
-            "results a second of the pool's processor, journal on",
+            f"results a second of the pool's processor, {who}",
             f"{statistics.median(rates):,.0f}",
             f"≥ 15,000; rehashing their shares alone: {checked:,.0f}",
         )
@@ -259,6 +282,40 @@ def _check_rate() -> float:
     for _ in range(5000):
         check_shares(puzzle, shares, nonces.start, nonces.stop, limit)
     return 5000 / (time.process_time() - began)
+
+
+async def beats() -> None:
+    """What miners cost that hold work and only beat, as between two results."""
+    numbers: dict[Peer, int] = {}
+
+    def hear(peer: Peer, message: object) -> None:
+        if isinstance(message, messages.Lease):
+            numbers[peer] = message.lease
+
+    async def beat_once(peers: list[Peer]) -> None:
+        for place, peer in enumerate(peers):
+            if place % BEATS_AT_ONCE == 0:
+                await asyncio.sleep(BEATS_AT_ONCE / len(peers))
+            peer.say(messages.Beat((numbers[peer],), 1))
+
+    with pool() as running:
+        peers = await connect_many(running.port, BEAT_MINERS, hear)
+        client = await connect(running.port, "client")
+        submit(client, 2**60)
+        while len(numbers) < BEAT_MINERS:
+            await asyncio.sleep(0.1)
+        spent, sent = running.processor_seconds, 0
+        began = time.perf_counter()
+        while time.perf_counter() < began + BEAT_SECONDS:
+            await beat_once(peers)
+            sent += len(peers)
+        spent = running.processor_seconds - spent
+        alive = sum(not peer.lost for peer in peers)
+        report(
+            f"a beat of {alive:,} miners, of the pool's processor",
+            f"{spent / sent * 1e6:.1f} µs",
+            f"looking for silent ones included; {sent / (time.perf_counter() - began):,.0f}/s",
+        )
 
 
 async def rate() -> None:
@@ -422,6 +479,7 @@ def _milliseconds(times: list[float]) -> str:
 PARTS = {
     "crowd": crowd,
     "results": results,
+    "beats": beats,
     "rate": rate,
     "requeue": requeue,
     "restart": restart,
