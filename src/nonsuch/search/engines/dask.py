@@ -18,6 +18,7 @@ processes alone: other people may have accounts here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import ipaddress
@@ -29,7 +30,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, InvalidStateError
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -50,7 +51,7 @@ from nonsuch.search.searcher import default_threads
 from nonsuch.work import presets
 from nonsuch.work.goals import Lowest
 
-__all__ = ["DaskEngine", "SchedulerLost", "open_dask"]
+__all__ = ["DaskEngine", "SchedulerLost", "WorkersKilled", "open_dask"]
 
 SCHEDULER_PORT = 8786
 """Where a scheduler of Dask listens unless told otherwise."""
@@ -63,6 +64,12 @@ CONNECT_SECONDS = 5.0
 
 CHECK_SECONDS = 10.0
 """How long all workers together may take to show that they can search. One may be frozen."""
+
+OPEN_SECONDS = CONNECT_SECONDS + 2 * CHECK_SECONDS
+"""How long all that may take."""
+
+START_SECONDS = 120.0
+"""How long a cluster of this machine may take to start: 1.5 s, on one that has much to do more."""
 
 CHECKED_MAX = 64
 """Workers that are asked whether they can search; those of a cluster are mostly copies."""
@@ -97,6 +104,7 @@ SETTINGS = {
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Connect = Callable[[], Coroutine[object, object, Client]]
 
 _log = logging.getLogger(__name__)
 
@@ -105,13 +113,56 @@ class SchedulerLost(ConnectionError):
     """The connection to the scheduler is gone, and with it all that was in flight."""
 
 
+class WorkersKilled(LocalError):
+    """All workers that a piece was given to were killed: by a person, or because of the piece."""
+
+
 class _Size(NamedTuple):
     threads: int
     workers: int
 
 
+class _Loop:
+    """An event loop in a thread of its own, where all that Dask does for us is done.
+
+    Dask would start one itself, and leave it behind where there is no scheduler.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="nonsuch-dask", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._over.wait())
+
+    def run(self, work: Coroutine[object, object, T], seconds: float) -> T:
+        """Have it done, and wait. Raises `TimeoutError` where it takes longer."""
+        future = self.start(work)
+        try:
+            return future.result(seconds)
+        finally:
+            future.cancel()
+
+    def start(self, work: Coroutine[object, object, T]) -> Future[T]:
+        """Have it done meanwhile; what is not done when the loop ends is cancelled."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # It is closed.
+            work.close()
+            return Future()
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+
+
 class DaskEngine:
-    """A cluster as an engine. `connect` gives a new client; `halted` is told which jobs are.
+    """A cluster as an engine. `connect` makes clients in `loop`; `where` it is, is for the log.
 
     Raises `OSError` where there is no scheduler, and `LocalError` where it, or one of its workers,
     is not fit to search. `resources` are closed behind everything else.
@@ -120,17 +171,18 @@ class DaskEngine:
     name = "dask"
 
     def __init__(
-        self, connect: Callable[[], Client], where: str, resources: contextlib.ExitStack
+        self, loop: _Loop, connect: Connect, where: str, resources: contextlib.ExitStack
     ) -> None:
         self._halted: dict[str, None] = {}
         self._resources = resources
         self._lock = threading.Lock()
-        self.executor = Reopening(
-            lambda: _Session(connect, self._halted),
+        self._reopening = Reopening(
+            lambda: _Session(loop, connect, self._halted),
             (SchedulerLost,),
-            again=(KilledWorker,),
+            again=(WorkersKilled,),
             name=where,
         )
+        self.executor: Executor = self._reopening
 
     def slots(self) -> int:
         """The threads of all workers."""
@@ -146,12 +198,12 @@ class DaskEngine:
             return _Size(0, 0)
         if not session.stands:
             # Nothing need be in flight for the loss to be noticed.
-            self.executor.lose(session, SchedulerLost("its scheduler is gone"))
+            self._reopening.lose(session, SchedulerLost("its scheduler is gone"))
             return _Size(0, 0)
         return session.size()
 
     def _session(self) -> _Session | None:
-        session = self.executor.executor
+        session = self._reopening.executor
         return session if isinstance(session, _Session) else None
 
     def halt(self, job: str) -> None:
@@ -166,23 +218,16 @@ class DaskEngine:
 
     def close(self) -> None:
         """Leave the cluster, with nothing of ours in it; end it where it is ours."""
-        self.executor.shutdown(wait=True, cancel_futures=False)
+        self._reopening.shutdown()
         self._resources.close()
 
 
 class _Session(Executor):
     """A client of a scheduler, until one of them is gone; its calls then end as `SchedulerLost`."""
 
-    def __init__(self, connect: Callable[[], Client], halted: dict[str, None]) -> None:
-        self._client = client = connect()
-        assert client.loop is not None  # Until it is closed.
-        self._loop = client.loop
-        try:
-            _check_fit(client)
-            self._size = _size_of(client.scheduler_info(n_workers=0))
-        except BaseException:
-            _close(client)
-            raise
+    def __init__(self, loop: _Loop, connect: Connect, halted: dict[str, None]) -> None:
+        self._loop = loop
+        self._client, self._size = loop.run(_opened(connect), OPEN_SECONDS)
         self._halted = halted
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
@@ -209,7 +254,7 @@ class _Session(Executor):
         with self._lock:
             self._flying[future] = job  # type: ignore[index]  # nobody asks a dict for its T
         future.add_done_callback(functools.partial(self._over, theirs))
-        self._loop.add_callback(self._follow, theirs, future)
+        self._loop.start(self._follow(theirs, future))
         return future
 
     def _submitted(self, call: Callable[[], T]) -> DaskFuture[T]:
@@ -224,10 +269,10 @@ class _Session(Executor):
             raise SchedulerLost(str(error)) from None
 
     async def _follow(self, theirs: DaskFuture[T], future: Future[T]) -> None:
-        """In the client's event loop: wait for what comes of a call, and hand it on."""
+        """Wait for what comes of a call, and hand it on."""
         with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
             try:
-                result = await self._client.gather(theirs, asynchronous=True)
+                result = await self._client.gather(theirs)
             except FutureCancelledError as error:
                 future.set_exception(SchedulerLost(error.reason or "its scheduler is gone"))
             except Exception as error:  # noqa: BLE001  # told to whoever waits for the future
@@ -239,30 +284,29 @@ class _Session(Executor):
         with self._lock:
             self._flying.pop(future, None)  # type: ignore[arg-type]
         if future.cancelled() and self.stands:
-            self._loop.add_callback(self._withdraw, theirs)
+            self._loop.start(self._withdraw(theirs))
 
     async def _withdraw(self, theirs: DaskFuture[T]) -> None:
         if self.stands:
-            await self._client.cancel([theirs], asynchronous=True)
+            await self._client.cancel([theirs])
 
     # Halting.
 
     def halt(self, job: str) -> None:
         """Stop the pieces of a job; any thread may say so."""
-        if self.stands:
-            self._loop.add_callback(self._halt, (job,))
+        self._loop.start(self._halt((job,)))
 
     async def _halt(self, jobs: tuple[str, ...]) -> None:
         """Tell all workers; what they do not give back is withdrawn."""
         flying = self._flying_of(jobs)
-        if not flying:
+        if not (flying and self.stands):
             return
-        self._loop.call_later(WITHDRAW_SECONDS, _cancel, flying)
+        asyncio.get_running_loop().call_later(WITHDRAW_SECONDS, _cancel, flying)
         if self._halting >= HALTS_MAX:
             return
         self._halting += 1
         try:
-            await self._client.run(_halt_all, jobs, on_error="ignore", asynchronous=True)
+            await self._client.run(_halt_all, jobs, on_error="ignore")
         except OSError as error:
             _log.debug("a halt did not arrive: %s", error)
         finally:
@@ -279,15 +323,12 @@ class _Session(Executor):
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._loop.add_callback(self._look)
+            self._loop.start(self._look())
         return self._size
 
     async def _look(self) -> None:
-        scheduler = self._client.scheduler
-        if scheduler is None:
-            return
         try:
-            self._size = _size_of(await scheduler.identity(n_workers=0))
+            self._size = await _size_of(self._client)
         except OSError as error:
             _log.debug("the scheduler does not say how large it is: %s", error)
 
@@ -297,12 +338,12 @@ class _Session(Executor):
         """Halt and withdraw what is in flight, and leave. Safe to call twice."""
         with self._lock:
             flying = dict(self._flying)
-        if flying and self.stands:
-            jobs = tuple(sorted(set(flying.values())))
-            with contextlib.suppress(OSError):
-                self._client.sync(self._halt, jobs, callback_timeout=WITHDRAW_SECONDS)
+        jobs = tuple(sorted(set(flying.values())))
+        with contextlib.suppress(OSError):
+            self._loop.run(self._halt(jobs), WITHDRAW_SECONDS)
         _cancel(list(flying))
-        _close(self._client)
+        with contextlib.suppress(OSError):
+            self._loop.run(_left(self._client), CLOSE_SECONDS)
 
 
 def _cancel(futures: list[Future[object]]) -> None:
@@ -310,15 +351,29 @@ def _cancel(futures: list[Future[object]]) -> None:
         future.cancel()
 
 
-def _close(client: Client) -> None:
+async def _opened(connect: Connect) -> tuple[Client, _Size]:
+    """A client of a scheduler that was found fit, and how large that is."""
+    client = await connect()
     try:
-        client.close(timeout=CLOSE_SECONDS)
-    except OSError as error:
-        _log.warning("the scheduler was left without a goodbye: %s", error)
+        await _check_fit(client)
+        return client, await _size_of(client)
+    except BaseException:
+        await _left(client)
+        raise
 
 
-def _size_of(identity: dict[str, int]) -> _Size:
+async def _size_of(client: Client) -> _Size:
+    if client.scheduler is None:
+        return _Size(0, 0)
+    identity = await client.scheduler.identity(n_workers=0)
     return _Size(identity["total_threads"], identity["n_workers"])
+
+
+async def _left(client: Client) -> None:
+    """Say goodbye, if somebody listens."""
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
 
 
 def _lost(error: Exception) -> SchedulerLost:
@@ -326,7 +381,12 @@ def _lost(error: Exception) -> SchedulerLost:
 
 
 def _told(error: Exception) -> Exception:
-    """What a worker raised, in words where they help."""
+    """What Dask or a worker says, in words that help."""
+    if isinstance(error, KilledWorker):
+        return WorkersKilled(
+            "several workers in a row were killed with the same piece; their logs say by whom:"
+            " often it is a limit on memory"
+        )
     if isinstance(error, ImportError):
         return LocalError(f"a worker of the cluster cannot search: {error}. {INSTALL}")
     return error
@@ -352,7 +412,7 @@ INSTALL = "Install the same nonsuch there as here, and the same Python"
 PROBE = Piece("probe", presets.plain(b"fit to search"), 0, 10, Lowest())
 
 
-def _check_fit(client: Client) -> None:
+async def _check_fit(client: Client) -> None:
     """Raise `LocalError` where a scheduler or worker cannot do a piece and get it right.
 
     The scheduler is asked too: it reads what it hands on. Workers that do not answer in time are
@@ -360,24 +420,25 @@ def _check_fit(client: Client) -> None:
     """
     expected = perform(PROBE).best
     try:
-        answer = client.run_on_scheduler(perform, PROBE, callback_timeout=CHECK_SECONDS)
+        answer = await client.run_on_scheduler(perform, PROBE)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, it is not fit
         raise _unfit("the scheduler", error) from None
     _check_answer("the scheduler", expected, answer)
-    for worker, answer in _probed(client).items():
+    for worker, answer in (await _probed(client)).items():
         _check_answer(f"the worker {worker}", expected, answer)
 
 
-def _probed(client: Client) -> dict[str, object]:
-    workers = list(client.scheduler_info(n_workers=CHECKED_MAX)["workers"])
+async def _probed(client: Client) -> dict[str, object]:
+    """What some workers answer, by address."""
+    assert client.scheduler is not None  # Until it is closed.
+    identity = await client.scheduler.identity(n_workers=CHECKED_MAX)
+    workers = list(identity["workers"])
     answers: dict[str, object] = {}
-    if workers:
-        with contextlib.suppress(TimeoutError):
-            answers = client.run(
-                perform, PROBE, workers=workers, on_error="return", callback_timeout=CHECK_SECONDS
-            )
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CHECK_SECONDS):
+            answers = await client.run(perform, PROBE, workers=workers, on_error="return")
     return answers
 
 
@@ -405,17 +466,21 @@ def open_dask(address: str | None, *, workers: int | None, insecure: bool) -> Da
     """
     with contextlib.ExitStack() as resources:
         resources.enter_context(_quiet())
+        loop = _Loop()
+        resources.callback(loop.close)
         if address is None:
             where = "the cluster of this machine"
-            connect = _local(default_threads() if workers is None else workers, resources)
+            connect = _local(loop, default_threads() if workers is None else workers, resources)
         else:
             where = f"the cluster at {address}"
             connect = _remote(address, insecure=insecure)
+        kept = contextlib.ExitStack()
         try:
-            kept = contextlib.ExitStack()
-            engine = DaskEngine(connect, where, kept)
+            engine = DaskEngine(loop, connect, where, kept)
         except OSError as error:
-            raise LocalError(f"cannot reach {where}: {str(error) or 'no answer'}") from None
+            # Dask's own texts begin with the connection as Python would write it.
+            reason = str(error).rpartition(": ")[2] or "no answer"
+            raise LocalError(f"cannot reach {where}: {reason}") from None
         kept.push(resources.pop_all())
         return engine
 
@@ -433,26 +498,32 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _client(address: str | LocalCluster, security: Security) -> Client:
+async def _client(address: str | LocalCluster, security: Security) -> Client:
+    """Connect. Raises `OSError` where nobody is there."""
     with warnings.catch_warnings():
         # Whether they are fit is found out by trying.
         warnings.simplefilter("ignore", VersionMismatchWarning)
+        client = Client(
+            address,
+            name="nonsuch",
+            security=security,
+            timeout=CONNECT_SECONDS,
+            set_as_default=False,
+            direct_to_workers=False,
+            asynchronous=True,
+        )
         try:
-            return Client(
-                address,
-                name="nonsuch",
-                security=security,
-                timeout=CONNECT_SECONDS,
-                set_as_default=False,
-                direct_to_workers=False,
-            )
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client
         except ImportError as error:
-            raise LocalError(
-                f"the scheduler has other versions than this program: {error}"
-            ) from None
+            raise LocalError(f"the scheduler is of other versions: {error}. {INSTALL}") from None
+        except BaseException:
+            await _left(client)
+            raise
+    return client
 
 
-def _local(workers: int, resources: contextlib.ExitStack) -> Callable[[], Client]:
+def _local(loop: _Loop, workers: int, resources: contextlib.ExitStack) -> Connect:
     """Start a cluster of this machine, that nobody else can reach."""
     if not 1 <= workers <= WORKERS_MAX:
         raise LocalError(f"a machine has 1 to {WORKERS_MAX} workers, not {workers}")
@@ -461,29 +532,45 @@ def _local(workers: int, resources: contextlib.ExitStack) -> Callable[[], Client
     )
     try:
         security = Security.temporary()
-        with dask.config.set(SETTINGS):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                security=security,
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                local_directory=folder,
-                memory_limit=0,
-                preload=[__name__],
-                silence_logs=logging.CRITICAL,
-            )
+        cluster = loop.run(_started(workers, folder, security), START_SECONDS)
     except ImportError as error:
         raise LocalError(f"{error}: pip install 'nonsuch[dask]'") from None
     except (OSError, RuntimeError) as error:
         raise LocalError(f"cannot start a cluster on this machine: {error}") from None
-    resources.callback(cluster.close, timeout=CLOSE_SECONDS)
+    resources.callback(_end, loop, cluster)
     return functools.partial(_client, cluster, security)
 
 
-def _remote(address: str, *, insecure: bool) -> Callable[[], Client]:
+async def _started(workers: int, folder: str, security: Security) -> LocalCluster:
+    with dask.config.set({**SETTINGS, "temporary-directory": folder}):
+        return await LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            security=security,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            local_directory=folder,
+            memory_limit=0,
+            preload=[__name__],
+            silence_logs=logging.CRITICAL,
+            asynchronous=True,
+        )
+
+
+def _end(loop: _Loop, cluster: LocalCluster) -> None:
+    with contextlib.suppress(OSError):
+        loop.run(_ended(cluster), CLOSE_SECONDS)
+
+
+async def _ended(cluster: LocalCluster) -> None:
+    closing = cluster.close()
+    if closing is not None:  # It was not closed before.
+        await closing
+
+
+def _remote(address: str, *, insecure: bool) -> Connect:
     """The way to somebody's scheduler, if it is safe."""
     scheme, host, port = _parsed(address)
     if scheme == "tls":

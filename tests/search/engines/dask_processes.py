@@ -1,0 +1,179 @@
+"""Schedulers and workers of Dask as people start them: each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.processes.conftest import free_port
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from nonsuch.search.engines.engine import Engine
+
+PATIENCE_SECONDS = 60.0
+"""How long anything may take before a test fails."""
+
+HOST = "127.0.0.1"
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    """For what nobody tells of."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < until, f"never: {what}"
+        time.sleep(0.02)
+
+
+class Daemon:
+    """A process that says on standard error when it is ready."""
+
+    def __init__(self, ready: str, command: list[str], **variables: str) -> None:
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+        )
+        self.log: list[str] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(ready,), daemon=True)
+        self._reader.start()
+        assert self._ready.wait(PATIENCE_SECONDS), self.log
+        assert self.process.poll() is None, self.log
+
+    def _read(self, ready: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if ready in line:
+                self._ready.set()
+        self._ready.set()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9, also where it is frozen."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self) -> None:
+        self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+class DaskProcesses:
+    """One scheduler, always at the same port, and its workers."""
+
+    def __init__(self, folder: Path, *options: str, scheme: str = "tcp") -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.options = options
+        self.scheme = scheme
+        self._running: list[Daemon] = []
+
+    @property
+    def address(self) -> str:
+        """What `--engine` is told."""
+        scheme = {"tcp": "dask"}.get(self.scheme, self.scheme)
+        return f"{scheme}://{HOST}:{self.port}"
+
+    def scheduler(self, **variables: str) -> Daemon:
+        """The scheduler, once it lets peers in."""
+        return self._start(
+            "Scheduler at:",
+            ["scheduler", "--port", str(self.port), "--dashboard-address", f"{HOST}:0"],
+            variables,
+        )
+
+    def worker(self, **variables: str) -> Daemon:
+        """A worker of one thread, once the scheduler knows it. Nobody starts it again."""
+        where = f"{self.scheme}://{HOST}:{self.port}"
+        options = ["--nthreads", "1", "--no-nanny", "--memory-limit", "0"]
+        options += ["--local-directory", str(self.folder)]
+        return self._start("Registered to:", ["worker", where, *options], variables)
+
+    def _start(self, ready: str, command: list[str], variables: dict[str, str]) -> Daemon:
+        module = f"distributed.cli.dask_{command[0]}"
+        line = [sys.executable, "-m", module, *command[1:], "--host", HOST, "--no-dashboard"]
+        daemon = Daemon(ready, [*line, *self.options], **variables)
+        self._running.append(daemon)
+        return daemon
+
+    def close(self) -> None:
+        for daemon in self._running:
+            if daemon.process.poll() is None:
+                daemon.kill()
+            else:
+                daemon.wait()
+
+
+@contextlib.contextmanager
+def dask_processes(folder: Path, *options: str, scheme: str = "tcp") -> Iterator[DaskProcesses]:
+    """A place for a scheduler and its workers; none of them outlives the test."""
+    made = DaskProcesses(folder, *options, scheme=scheme)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Gate:
+    """A call that says which process it runs in, and ends when it is let.
+
+    It needs nothing in the worker but a shell.
+    """
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self._log = folder / "gate.log"
+        self._log.touch()
+        self._open = folder / "gate.open"
+        script = 'echo $PPID >> "$0"; until [ -e "$1" ]; do sleep 0.02; done'
+        command = ["sh", "-c", script, str(self._log), str(self._open)]
+        self.future: Future[int] = engine.executor.submit(subprocess.call, command)
+
+    def runs(self, times: int = 1) -> list[int]:
+        """The processes that it has run in, once there are so many."""
+        wait_until(lambda: len(self._processes()) >= times, f"run {times} of the call")
+        return self._processes()
+
+    def _processes(self) -> list[int]:
+        return [int(line) for line in self._log.read_text().splitlines()]
+
+    def let(self) -> None:
+        """Let it end."""
+        self._open.touch()
+
+    def open(self) -> int:
+        """Let it end; what came of it."""
+        self.let()
+        return self.future.result(PATIENCE_SECONDS)
+
+
+def ended(process: int) -> bool:
+    """Whether there is no such process any more."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    status = Path(f"/proc/{process}/stat")
+    with contextlib.suppress(OSError):
+        return status.read_text().rpartition(")")[2].split()[0] == "Z"
+    return False
+
+
+def freeze(process: int) -> None:
+    os.kill(process, signal.SIGSTOP)
+
+
+def thaw(process: int) -> None:
+    os.kill(process, signal.SIGCONT)
