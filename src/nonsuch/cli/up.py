@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import secrets
 import shlex
@@ -157,6 +158,9 @@ def up(
             return wish.simulation(hear) if sim else wish.processes(folder, hear)
 
         run_until_signal(lambda: _watch(make, wish, dashboards, say))
+    # At its end the interpreter looks through all objects for cycles, again and again: on a busy
+    # machine that takes a second, for which whoever has pressed Ctrl-C would wait.
+    gc.freeze()
     return 0
 
 
