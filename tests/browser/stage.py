@@ -41,6 +41,7 @@ class Stage:
         self.asked: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
         self.answer = (HTTPStatus.OK, {"text": "It was done."})
         self.paths: list[str] = []
+        self.is_away = False
         self._number = 0
         self._at = 0.0
         self._watchers: list[queue.SimpleQueue[bytes | None]] = []
@@ -70,16 +71,25 @@ class Stage:
             self._number += 1
 
     def hang_up(self) -> None:
-        """Break every stream."""
+        """Break every stream, and each that begins before the stage comes back."""
         with self._lock:
+            self.is_away = True
             for watcher in self._watchers:
                 watcher.put(None)
             self._watchers.clear()
+
+    def come_back(self) -> None:
+        """Streams go on again."""
+        with self._lock:
+            self.is_away = False
 
     def watch(self) -> queue.SimpleQueue[bytes | None]:
         """A stream, which begins with all there is."""
         watcher: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         with self._lock:
+            if self.is_away:
+                watcher.put(None)
+                return watcher
             watcher.put(_event(self._reset()))
             self._watchers.append(watcher)
         return watcher

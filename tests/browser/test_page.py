@@ -42,6 +42,7 @@ def test_a_lost_connection_is_said_and_comes_back(stage: Stage, visit: Visit) ->
     notice = page.get_by_text("The connection is lost.")
     expect(notice).to_be_visible()
     stage.tell(STARTED + 60, {"told": told((60, "", "While nobody looked.", "info"))})
+    stage.come_back()
     expect(notice).to_be_hidden()
     expect(page.locator("#connection")).to_have_text("Connected")
     expect(page.locator(".told")).to_contain_text("While nobody looked.")
@@ -99,7 +100,8 @@ def test_a_hidden_page_does_not_try_to_come_back(stage: Stage, visit: Visit) -> 
     stage.hang_up()
     expect(page.get_by_text("The connection is lost.")).to_be_visible()
     page.evaluate(HIDE, True)
-    page.evaluate("window.fetch('/api/picture', { method: 'HEAD' })")
+    stage.come_back()
+    page.evaluate("fetch('/api/picture', { method: 'HEAD' })")
     streams = stage.paths.count("/api/stream")
     page.evaluate(HIDE, False)
     expect(page.get_by_text("The connection is lost.")).to_be_hidden()
@@ -155,6 +157,16 @@ def test_the_theme_is_the_systems_until_it_is_chosen_and_then_remembered(
     page.reload()
     expect(button).to_have_text("Theme: dark")
     assert _ground(page) == dark
+
+
+def test_the_first_line_is_one_line_however_long_the_title(stage: Stage, visit: Visit) -> None:
+    title = "A simulated network among peers: 1000 peers, seed 4103966852"
+    stage.tell(STARTED, chain(watched={"title": title, "virtual": True}))
+    page = visit(width=900)
+    top = page.locator("header.top")
+    assert top.evaluate("top => top.getBoundingClientRect().height") < 70
+    assert top.evaluate("top => top.scrollWidth <= top.clientWidth")
+    expect(page.get_by_role("button", name="Theme")).to_be_visible()
 
 
 # Control.

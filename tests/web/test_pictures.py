@@ -244,6 +244,17 @@ def test_a_cheat_is_caught_and_its_work_done_again() -> None:
     ]
 
 
+def test_what_comes_of_a_cheat_is_told_once() -> None:
+    story = pool_story()
+    story.tells("pool", pool.Cheated("miner-2", "x", "left out 17 shares", 0, 17.0, 1, 0))
+    before = story.told
+    story.tells("pool", pool.PeerDropped("x", "cheating: left out 17 shares"))
+    story.tells("miner-2", pool.PoolRefused("cheating: left out 17 shares", False))
+    assert story.told == before
+    story.tells("pool", pool.PeerDropped("y", "silent for 5 s"))
+    assert story.told[-1] == "pool ended a connection: silent for 5 s."
+
+
 def test_a_lease_that_is_told_of_late_does_not_undo_what_is_done() -> None:
     story = pool_story()
     story.tells("miner-1", pool.Worked(JOB, 0, 500, 0.5))

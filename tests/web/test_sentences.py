@@ -140,7 +140,7 @@ def test_a_liar_among_two_hundred_is_one_sentence() -> None:
     assert texts(picture.board.sentences) == [
         "200 nodes were started.",
         "199 nodes were sent nonsense by node-0:"
-        " the hash 02c0c0c0c0… is above the target 00000000ffffff….",
+        " the hash 02c0c0c0c0… is above the target 00000000ffffff…",
     ]
     # Each node's own note is about that node.
     note = picture.board.nodes.rows["node-5"].note

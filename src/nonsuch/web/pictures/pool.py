@@ -139,6 +139,7 @@ class PoolPart:
         self._gone: dict[str, None] = {}
         self._speeds: dict[str, deque[_Searched]] = {}
         self._audits_count = 0
+        self._caught = ""
         self.jobs: Table[Job] = Table("jobs", JOBS_MAX)
         # Each job keeps within its bound; a job that is being painted may be above it for a moment.
         self.shards: Table[Shard] = Table("shards", 2 * JOBS_PAINTED_MAX * SPANS_MAX)
@@ -304,8 +305,15 @@ class PoolPart:
         text = f"{fact.miner} was caught cheating: {fact.reason}{again}."
         self._board.node(fact.miner, "miner")
         self._board.tell(now.at, fact.miner, text, "fault")
+        self._caught = fact.reason
+
+    def _is_told(self, reason: str) -> bool:
+        """Whether this is what came of a miner that was caught: that much is clear."""
+        return bool(self._caught) and self._caught in reason
 
     def _peer_dropped(self, now: Observation, fact: facts.PeerDropped) -> None:
+        if self._is_told(fact.reason):
+            return
         after = f" ended a connection: {fact.reason}."
         self._board.tell_of(now, after, "bad", cause=general(fact.reason))
 
@@ -315,7 +323,8 @@ class PoolPart:
         self._board.tell_of(now, f" lost the pool: {fact.why}.", "bad")
 
     def _pool_refused(self, now: Observation, fact: facts.PoolRefused) -> None:
-        self._board.tell_of(now, f" was refused by the pool: {fact.reason}.", "bad")
+        if not self._is_told(fact.reason):
+            self._board.tell_of(now, f" was refused by the pool: {fact.reason}.", "bad")
 
     def _shard_taken(self, now: Observation, fact: facts.ShardTaken) -> None:
         self._board.node(now.node, "miner")

@@ -54,7 +54,7 @@ def plural(count: int, noun: str) -> str:
 
 def shortened(text: str) -> str:
     """The text with its hashes cut to what people compare."""
-    return _HASH.sub(_shortened, text)
+    return _HASH.sub(_shortened, text).replace("….", "…")
 
 
 def general(reason: str) -> str:

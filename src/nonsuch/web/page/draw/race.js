@@ -247,7 +247,7 @@ function ledgerTable({ store }) {
     columns = names.join(" ");
     const made = table(
       "Ledger, the newest first",
-      names.map((name) => name.replaceAll("_", " ")),
+      names.map((name) => `${NUMBERS.has(name) ? "#" : ""}${name.replaceAll("_", " ")}`),
     );
     body = made.body;
     box.replaceChildren(/** @type {Element} */ (made.box.firstElementChild));
@@ -278,6 +278,8 @@ function ledgerTable({ store }) {
   };
 }
 
+const NUMBERS = new Set(["nonce", "time_taken"]);
+
 /** What people compare of each; all of it where they point. @type {Record<string, (value: any) => string>} */
 const WORDS = {
   nonce: count,
@@ -296,6 +298,6 @@ function timeWithin(text) {
 function cellOf(name, value) {
   if (value == null) return html("td", {}, "–");
   const whole = typeof value === "object" ? JSON.stringify(value) : String(value);
-  const kind = name === "transaction_data" ? "wide" : typeof value === "number" ? "number" : null;
+  const kind = name === "transaction_data" ? "wide" : NUMBERS.has(name) ? "number" : null;
   return html("td", { class: kind, title: whole }, WORDS[name]?.(value) ?? whole);
 }
