@@ -84,8 +84,11 @@ class Grant:
         self.tried = count
 
 
-class Unaudited(msgspec.Struct, eq=False):
-    """A shard that a miner returned, and that has not been vouched for; `waits` for its audit."""
+class Unaudited(msgspec.Struct, eq=False, gc=False):
+    """A shard that a miner returned, and that has not been vouched for; `waits` for its audit.
+
+    Of no interest to the garbage collector: there are millions, and no circle goes through one.
+    """
 
     job: Job
     start: int
