@@ -304,10 +304,14 @@ class Spread:
 
 
 class Spreader:
-    """All searches on one engine. Every method may be called from any thread."""
+    """All searches on one engine. Every method may be called from any thread.
 
-    def __init__(self, engine: Engine) -> None:
+    The `clock` gives monotonic seconds, by which a piece is overdue.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._clock = clock
         self._lock = threading.Lock()
         self._searches: dict[str, Spread] = {}
         self._paces: dict[tuple[object, ...], _Pace] = {}
@@ -358,7 +362,7 @@ class Spreader:
 
     def review(self) -> None:
         """Send what is overdue again, and what there are slots for now."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             for search in self._searches.values():
                 for flight in search.flights.values():
@@ -416,7 +420,7 @@ class Spreader:
             if search.job not in self._searches or search.is_halted:
                 self._flying -= 1
                 return False
-            search.flights[future] = _Flight(piece, time.monotonic())
+            search.flights[future] = _Flight(piece, self._clock())
             return True
 
     # Answers in.
