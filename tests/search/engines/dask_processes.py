@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,26 +34,20 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 
 class Daemon:
-    """A process that says on standard error when it is ready."""
+    """A process that writes to its log when it is ready.
 
-    def __init__(self, ready: str, command: list[str], **variables: str) -> None:
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+    A file, because what it has started may outlive it, and hold a pipe open.
+    """
+
+    def __init__(self, log: Path, ready: str, command: list[str], **variables: str) -> None:
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=file, env={**os.environ, **variables}
+            )
+        wait_until(
+            lambda: ready in log.read_text() or self.process.poll() is not None, f"{ready} in {log}"
         )
-        self.log: list[str] = []
-        self._ready = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(ready,), daemon=True)
-        self._reader.start()
-        assert self._ready.wait(PATIENCE_SECONDS), self.log
-        assert self.process.poll() is None, self.log
-
-    def _read(self, ready: str) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            if ready in line:
-                self._ready.set()
-        self._ready.set()
+        assert self.process.poll() is None, log.read_text()
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -66,9 +59,6 @@ class Daemon:
 
     def wait(self) -> None:
         self.process.wait(PATIENCE_SECONDS)
-        self._reader.join(PATIENCE_SECONDS)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
 
 
 class DaskProcesses:
@@ -105,16 +95,14 @@ class DaskProcesses:
     def _start(self, ready: str, command: list[str], variables: dict[str, str]) -> Daemon:
         module = f"distributed.cli.dask_{command[0]}"
         line = [sys.executable, "-m", module, *command[1:], "--host", HOST, "--no-dashboard"]
-        daemon = Daemon(ready, [*line, *self.options], **variables)
+        log = self.folder / f"dask-{len(self._running)}.log"
+        daemon = Daemon(log, ready, [*line, *self.options], **variables)
         self._running.append(daemon)
         return daemon
 
     def close(self) -> None:
         for daemon in self._running:
-            if daemon.process.poll() is None:
-                daemon.kill()
-            else:
-                daemon.wait()
+            daemon.kill()
 
 
 @contextlib.contextmanager

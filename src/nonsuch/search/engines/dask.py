@@ -24,6 +24,7 @@ import functools
 import ipaddress
 import itertools
 import logging
+import pickle
 import signal
 import tempfile
 import threading
@@ -65,8 +66,8 @@ CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 10.0
 """How long all workers together may take to show that they can search. One may be frozen."""
 
-OPEN_SECONDS = CONNECT_SECONDS + 2 * CHECK_SECONDS
-"""How long all that may take."""
+OPEN_SECONDS = 3 * CONNECT_SECONDS + CHECK_SECONDS
+"""How long all that may take, and to leave again."""
 
 START_SECONDS = 120.0
 """How long a cluster of this machine may take to start: 1.5 s, on one that has much to do more."""
@@ -264,7 +265,7 @@ class _Session(Executor):
         # session's, because an old one may still have pieces there.
         key = ("nonsuch", self._name, next(self._numbers))
         try:
-            return self._client.submit(call, key=key, pure=False, retries=RETRIES)
+            return self._client.submit(*_carried(call), key=key, pure=False, retries=RETRIES)
         except ClosedClientError as error:
             raise SchedulerLost(str(error)) from None
 
@@ -392,7 +393,21 @@ def _told(error: Exception) -> Exception:
     return error
 
 
-# In workers and schedulers.
+# In workers.
+
+
+def _carried(call: Callable[[], T]) -> tuple[Callable[[bytes], T], bytes]:
+    """A call as a function and its argument, of which nothing is imported before it is called.
+
+    A function without a name of its own is sent as code. So a scheduler can hand it on without this
+    package, and a worker that lacks the package says so, in place of dropping its connection.
+    """
+
+    def carried(work: bytes) -> T:
+        result: T = pickle.loads(work)()
+        return result
+
+    return carried, pickle.dumps(call)
 
 
 def _halt_all(jobs: tuple[str, ...]) -> None:
@@ -413,21 +428,18 @@ PROBE = Piece("probe", presets.plain(b"fit to search"), 0, 10, Lowest())
 
 
 async def _check_fit(client: Client) -> None:
-    """Raise `LocalError` where a scheduler or worker cannot do a piece and get it right.
+    """Raise `LocalError` where a worker cannot do a piece and get it right.
 
-    The scheduler is asked too: it reads what it hands on. Workers that do not answer in time are
-    left to show later what they can.
+    Those that do not answer in time are left to show later what they can.
     """
     expected = perform(PROBE).best
-    try:
-        answer = await client.run_on_scheduler(perform, PROBE)
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is not fit
-        raise _unfit("the scheduler", error) from None
-    _check_answer("the scheduler", expected, answer)
     for worker, answer in (await _probed(client)).items():
-        _check_answer(f"the worker {worker}", expected, answer)
+        if isinstance(answer, OSError):
+            continue  # It is gone, and Dask will say so.
+        if isinstance(answer, Exception):
+            raise _unfit(worker, answer)
+        if getattr(answer, "best", None) != expected:
+            raise _unfit(worker, "it is of another version")
 
 
 async def _probed(client: Client) -> dict[str, object]:
@@ -442,17 +454,8 @@ async def _probed(client: Client) -> dict[str, object]:
     return answers
 
 
-def _check_answer(who: str, expected: int | None, answer: object) -> None:
-    if isinstance(answer, OSError):
-        return  # It is gone, and Dask will say so.
-    if isinstance(answer, Exception):
-        raise _unfit(who, answer)
-    if getattr(answer, "best", None) != expected:
-        raise _unfit(who, "it is of another version")
-
-
-def _unfit(who: str, why: object) -> LocalError:
-    return LocalError(f"{who} of the cluster cannot search: {why}. {INSTALL}")
+def _unfit(worker: str, why: object) -> LocalError:
+    return LocalError(f"the worker {worker} of the cluster cannot search: {why}. {INSTALL}")
 
 
 # Ways to a cluster.
