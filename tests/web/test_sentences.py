@@ -88,6 +88,22 @@ def test_several_were_and_one_was() -> None:
     assert texts(sentences) == ["a and b were sent nonsense by node-7: it was void."]
 
 
+def test_a_terminal_gets_some_names_and_then_numbers_that_double() -> None:
+    sentences = Sentences()
+    for number in range(100):
+        for _ in range(2):
+            sentences.tell_of(number / 10, "lost", f"a{number}", "agent", Words(" lost it."))
+    sentences.tell(10.0, "", "Something else.")
+    assert list(sentences.lines) == [
+        *("a0 lost it.", "a1 lost it.", "a2 lost it."),
+        *(f"{count} agents lost it." for count in (4, 8, 16, 32, 64)),
+        "Something else.",
+    ]
+    for _ in range(2 * TOLD_MAX):
+        sentences.tell(11.0, "", "Something else.")
+    assert len(sentences.lines) == TOLD_MAX
+
+
 def test_hashes_are_cut_to_what_people_compare() -> None:
     assert shortened(f"the hash {'ab' * 32} is above") == "the hash ababababab… is above"
     assert shortened(f"0x{'0' * 20}{'7' * 44}") == f"0x{'0' * 20}777777…"

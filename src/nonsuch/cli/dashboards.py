@@ -81,11 +81,11 @@ def observed(network: Network, *, json: bool) -> Callable[[Observation], None]:
     picture = Picture(About(network))
 
     def print_told(observation: Observation) -> None:
-        before = picture.board.told_count
         picture.fold(observation)
         picture.take()
-        for number in range(before + 1, picture.board.told_count + 1):
-            output.print(printable(picture.board.told.rows[str(number)].text), markup=False)
+        lines = picture.board.sentences.lines
+        while lines:
+            output.print(printable(lines.popleft()), markup=False)
 
     return print_told
 

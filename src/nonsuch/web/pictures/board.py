@@ -135,7 +135,7 @@ class Board:
 
     @property
     def told_count(self) -> int:
-        """How many sentences were begun: their keys are 1 to that."""
+        """How many sentences were begun."""
         return self.sentences.count
 
     def describe(self, about: About) -> None:

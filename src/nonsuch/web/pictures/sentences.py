@@ -6,11 +6,15 @@ that is there already, its number and its time, and adds none. Up to `NAMED_MAX`
 counted. A cause is what happened and the words that are not names, unless the caller says what is.
 
 At most `TOLD_MAX` sentences are kept, ordered by when they were told last.
+
+A terminal cannot change what it has said. It gets lines: the first few by name, each in a sentence
+of its own, and then how many they are, whenever they have doubled.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from nonsuch.web.rows import Kind, Told
 from nonsuch.web.tables import Table
@@ -122,18 +126,26 @@ class _GoesOn:
 
 
 class Sentences:
-    """The sentences of a picture. `count` is how many were begun; their keys are 1 to that."""
+    """The sentences of a picture. `count` is how many were begun; their keys are 1 to that.
+
+    `lines` are what a terminal has to say, for whoever takes them from there.
+    """
 
     def __init__(self) -> None:
         self.table: Table[Told] = Table("told", TOLD_MAX)
         self.count = 0
+        self.lines: deque[str] = deque(maxlen=TOLD_MAX)
         self._go_on: dict[tuple[str, ...], _GoesOn] = {}
 
     def tell(self, at: float, node: str, text: str, kind: Kind = "info") -> str:
         """A sentence of its own. Returns its key."""
+        text = shortened(text)[:TOLD_CHARACTERS_MAX]
+        self.lines.append(text)
+        return self._begin(at, node, text, kind)
+
+    def _begin(self, at: float, node: str, text: str, kind: Kind) -> str:
         self.count += 1
         key = str(self.count)
-        text = shortened(text)[:TOLD_CHARACTERS_MAX]
         self.table.put(key, Told(at, node, text, kind, at))
         return key
 
@@ -148,8 +160,9 @@ class Sentences:
         goes_on = self._go_on.pop(cause, None)
         row = None if goes_on is None else self.table.get(goes_on.key)
         if goes_on is None or row is None or not goes_on.takes(at):
-            goes_on = _GoesOn(at, self.tell(at, name, words.text(name), kind))
+            goes_on = _GoesOn(at, self._begin(at, name, "", kind))
             row = self.table.rows[goes_on.key]
+        count = len(goes_on.members)
         goes_on.add(name, at)
         self._go_on[cause] = goes_on
         if len(self._go_on) > CAUSES_MAX:
@@ -158,6 +171,14 @@ class Sentences:
         row.text = words.text(goes_on.who(noun), many=len(goes_on.members) > 1)
         row.until = goes_on.until
         self.table.renew(goes_on.key)
+        if len(goes_on.members) > count:
+            self._say(words.text(name), row.text, count + 1)
+
+    def _say(self, own: str, text: str, count: int) -> None:
+        if count <= NAMED_MAX:
+            self.lines.append(own)
+        elif not count & (count - 1):
+            self.lines.append(text)
 
     def came(self, key: str, consequence: str) -> str:
         """Say what came of it in the sentence itself. Returns that; nothing where it has gone."""
@@ -166,6 +187,7 @@ class Sentences:
             return ""
         row.text = f"{row.text.removesuffix('.')}: {consequence}."[:TOLD_CHARACTERS_MAX]
         self.table.touch(key)
+        self.lines.append(row.text)
         return row.text
 
     def _check(self) -> None:
