@@ -78,7 +78,7 @@ class Grant:
 
     def count_tried(self, count: int) -> None:
         """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
-        if self.audit is not None or self.shard.leases[:1] != [self.number]:
+        if count and (self.audit is not None or self.shard.leases[0] != self.number):
             count = 0
         self.job.under_way += count - self.tried
         self.tried = count
