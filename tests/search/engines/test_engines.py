@@ -73,7 +73,7 @@ def test_it_has_the_slots_that_were_asked_for(engine: Engine) -> None:
 
 
 def test_the_lowest_hash(engine: Engine) -> None:
-    nonces = range(nonces_of_seconds(1.5))
+    nonces = range(nonces_of_seconds(0.8))
     outcome, expected = (
         search_on(engine, PUZZLE, nonces, Lowest()),
         search(PUZZLE, nonces, Lowest()),
@@ -84,7 +84,7 @@ def test_the_lowest_hash(engine: Engine) -> None:
 
 
 def test_the_first_nonce_that_meets_a_target(engine: Engine) -> None:
-    goal = First(Target(2**256 // nonces_of_seconds(0.3)))
+    goal = First(Target(2**256 // nonces_of_seconds(0.15)))
     outcome, expected = (
         search_on(engine, PUZZLE, ENDLESS, goal),
         search(PUZZLE, ENDLESS, goal),
@@ -95,7 +95,7 @@ def test_the_first_nonce_that_meets_a_target(engine: Engine) -> None:
 
 def test_all_shares_up_to_the_first_that_ends_the_search(engine: Engine) -> None:
     limit = Target(2**256 // nonces_of_seconds(0.01))
-    goal = Shares(limit, Target(2**256 // nonces_of_seconds(0.3)))
+    goal = Shares(limit, Target(2**256 // nonces_of_seconds(0.15)))
     outcome, expected = (
         search_on(engine, PUZZLE, ENDLESS, goal),
         search(PUZZLE, ENDLESS, goal),
@@ -145,7 +145,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(engine: Engine) -> None:
             os.kill(victim, signal.SIGKILL)
 
     victim = engine.executor.submit(os.getpid).result(60)
-    nonces = range(nonces_of_seconds(3))
+    nonces = range(nonces_of_seconds(1.5))
     outcome = search_on(engine, PUZZLE, nonces, Lowest(), progress=look)
     assert killed
     assert outcome.proof == search(PUZZLE, nonces, Lowest()).proof
