@@ -125,13 +125,17 @@ def test_a_worker_that_stands_still_keeps_nobody_from_the_answer(conditions: Con
         world.add("cluster", _miner(world, "cluster"), dials="pool")
         world.set_workers("cluster", [250.0] * 4)
         client = Client(Hello("client"), submit, _lots(world), patient=True)
-        world.at(1.0, partial(world.add, "client", lambda client=client: client, dials="pool"))
+        world.at(1.0, partial(world.add, "client", partial(_same, client), dials="pool"))
         world.at(8.0, partial(world.set_workers, "cluster", [0.0, 250.0, 250.0, 250.0]))
         assert world.run_until(partial(_is_answered, client), 120)
         given_up = [told.fact for told in world.facts if isinstance(told.fact, facts.SearchGivenUp)]
         lost = [told.fact for told in world.facts if isinstance(told.fact, facts.LeaseLost)]
         assert len(given_up) == 1, "it has nothing else that it could stand still with"
         assert [(each.cause, each.start) for each in lost] == [("missed", given_up[0].start)]
+
+
+def _same(client: Client) -> Core:
+    return client
 
 
 def _is_answered(client: Client) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonsuch.networks.pool import facts, leases
+from nonsuch.networks.pool.audits import UNAUDITED_MAX
 from nonsuch.networks.pool.messages import (
     PROTOCOL,
     Answer,
@@ -986,6 +987,20 @@ def test_a_pool_whose_leases_are_all_out_still_gives_each_miner_one(
     client.says(submit(10**6))
     assert len(greedy.leases) == 10
     assert len(modest.leases) == 1
+
+
+def test_a_miner_with_many_slots_is_not_audited_more_because_audits_take_their_time() -> None:
+    table = Table(PoolSettings(audit_fraction=1e-12, shard_nonces=40))
+    client, miner, other = table.client(), table.miner(), table.miner()
+    miner.says(Capacity(64))
+    client.says(submit(10**6))
+    asleep = other.lease
+    for _ in range(4 * UNAUDITED_MAX):
+        table.passes(table.now + 0.001)
+        miner.works()
+    # The other one never comes to them.
+    assert other.lease is asleep
+    assert table.statistics.audits_waiting <= 4 + 2, "four, and what suspicion chose"
 
 
 # Who gets how much.

@@ -44,7 +44,8 @@ LOSSES_MAX = 3
 """Auditors that an audit may lose before the pool does it itself."""
 
 UNAUDITED_MAX = 128
-"""A miner's shards in a row without an audit: what is redone, at most, when it is caught."""
+"""A miner's shards in a row of which none is audited. So many are redone, at most, when it is
+caught, and what it returned between an audit's beginning and its end."""
 
 
 class Scan(msgspec.Struct, frozen=True):

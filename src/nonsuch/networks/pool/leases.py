@@ -107,7 +107,8 @@ class Leases:
         if state.desk.waiting and (audit := state.desk.take_for(miner)) is not None:
             self._grant_audit(audit, miner, now)
             return True
-        if not miner.has_room and not miner.measured:
+        ahead = not miner.has_room
+        if ahead and not miner.measured:
             return False  # It has shown nothing yet, and may be slow.
         if miner.grants and len(state.grants) >= LEASES_OPEN_MAX:
             return False
@@ -115,7 +116,7 @@ class Leases:
         if job is None:
             return False
         count = state.dispatcher.shard_nonces(job, miner)
-        if not miner.has_room and not state.dispatcher.is_plenty(job, miner, count):
+        if ahead and not state.dispatcher.is_plenty(job, miner, count):
             state.dispatcher.offer(job)
             return False
         state.number += 1
@@ -211,7 +212,8 @@ class Leases:
     def close(self, grant: Grant) -> None:
         """The lease is open no more; the book is the caller's business."""
         del self._state.grants[grant.number]
-        grant.count_tried(0)
+        if grant.tried:
+            grant.count_tried(0)
         grant.miner.release(grant)
 
     def revoke(self, number: int) -> None:

@@ -109,8 +109,14 @@ class Results:
             while len(miner.unaudited) > UNAUDITED_MAX:
                 miner.unaudited.popleft()  # Nobody will ever vouch for it.
             return False
+        miner.since_audit += 1
         chosen = state.lots.random() < fraction
-        return chosen or miner.drift.suspicious or len(miner.unaudited) >= UNAUDITED_MAX
+        if not chosen and not miner.drift.suspicious and miner.since_audit < UNAUDITED_MAX:
+            return False
+        # One shard will tell. Of many slots, thousands of results may come before it has.
+        miner.since_audit = 0
+        miner.drift.clear()
+        return True
 
     def own_audit_done(self, event: Searched, now: float) -> None:
         """The pool's own search has ended."""
@@ -252,7 +258,7 @@ def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int
     best = check_shares(job.puzzle, shares, start, stop, quota.limit)
     if quota.limit.value == TARGET_MAX and len(shares) < stop - start:
         raise FalseEvidence(f"{len(shares)} shares of {stop - start} nonces, which all are shares")
-    if job.target is not None:
+    if job.target is not None and best is not None and job.target.admits(best.rank):
         _check_first(job, job.target, shares, stop)
     return Scan(stop, shares, hit or best, None if hit is None else hit.nonce)
 

@@ -124,6 +124,7 @@ class Miner:
         "peer",
         "results",
         "returned_at",
+        "since_audit",
         "slot_rate",
         "slots",
         "unaudited",
@@ -153,6 +154,7 @@ class Miner:
         self.results = 0
         self.drift = Drift()
         self.unaudited: deque[Unaudited] = deque()
+        self.since_audit = 0
         self.draining = 0
         self.caught = False
         self.gone = False
@@ -228,8 +230,10 @@ class Miner:
             self.busy_since = grant.granted_at
             self._counted_results = 0
         self.grants[grant.number] = grant
-        self.ahead[grant.number] = grant
-        self.begin_next(grant.granted_at)
+        if self.ahead or len(self.grants) > max(1, self.slots):
+            self.ahead[grant.number] = grant
+        else:
+            grant.began_at = grant.granted_at
 
     def release(self, grant: Grant) -> None:
         """It does not hold this lease any more. Slots come to others at the next `begin_next`."""
@@ -238,6 +242,8 @@ class Miner:
 
     def begin_next(self, now: float) -> None:
         """Slots that are free come to what is ahead. Who has lost all of them has one again."""
+        if not self.ahead:
+            return
         idle = max(1, self.slots) - (len(self.grants) - len(self.ahead))
         while self.ahead and idle > 0:
             self.ahead.pop(next(iter(self.ahead))).began_at = now
