@@ -2,7 +2,8 @@
 
     python3 dev.py bench scale                          1,000 and 10,000 miners, some minutes
     python3 dev.py bench scale --miners 100000          one size; this one takes half an hour
-    python3 dev.py bench scale --shard-seconds 10
+    python3 dev.py bench scale --shard-seconds 10 --lease-seconds 30
+    python3 dev.py bench scale --table                  arithmetic alone, at once
 
 Every miner is the shipped core as well, on a machine of its own whose hash rate is drawn log-normal
 over two decades, and a way of its own to the pool. Every second some of them leave, crash, or lose
@@ -32,10 +33,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from nonsuch.live.journal import LENGTH_BYTES
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.miner import Miner
-from nonsuch.networks.pool.pool import Pool
-from nonsuch.networks.pool.records import encode_record
+from nonsuch.networks.pool.pool import BEATS_A_LEASE, Pool
+from nonsuch.networks.pool.records import ShardDone, encode_record
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.wire import PoolWire
 from nonsuch.node import (
@@ -60,6 +62,7 @@ from nonsuch.node import (
 from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.work.goals import Shares
 from nonsuch.work.presets import plain
+from nonsuch.work.shares import SHARES_EXPECTED, share_limit
 from nonsuch.work.target import Target
 
 MINERS = (1_000, 10_000)
@@ -110,6 +113,21 @@ CLIENT = 1
 """The pool's number for the client; miners come behind it."""
 
 MESSAGE = b"scale "
+
+RESULT_MICROSECONDS = 125
+"""Of a pool's processor for a result, its record and the next lease: `bench pool results`."""
+
+BEAT_MICROSECONDS = 34
+"""Of a pool's processor for a beat, and for looking for silent miners: `bench pool beats`."""
+
+MINER_BYTES = 11 * 1024
+"""3.6 KiB of a connected miner (`bench pool crowd`), and what of its shards is not vouched for."""
+
+PACES = ((2.0, 3.0), (10.0, 3.0), (60.0, 3.0), (10.0, 30.0), (60.0, 30.0))
+"""Seconds of shards and of leases."""
+
+SIZES = tuple(10**power for power in range(7))
+
 LINE = "  {:58}{:>16}   {}"
 
 
@@ -575,13 +593,72 @@ def _collection_seconds(crowd: Crowd) -> float:
     return spent
 
 
+# Arithmetic.
+
+
+def lengths() -> tuple[int, int, int, int]:
+    """Bytes of a result, a lease and a beat on the wire, and of a shard in the journal.
+
+    Of a miner that searches forty million nonces a second, far into a long job.
+    """
+    job, number, start, count = "0" * 32, 2**40 + 10**7, 10**15, 80_000_000
+    shares = tuple(sorted(random.Random(1).sample(range(start, start + count), SHARES_EXPECTED)))
+    bits = share_limit(count).bits
+    encode = PoolWire(accepts_puzzles=True).encode
+    return (
+        len(encode(messages.Result(number, start + count, shares))),
+        len(encode(messages.Lease(number, job, start, count, bits))),
+        len(encode(messages.Beat((number, number + 1), count))),
+        LENGTH_BYTES + len(encode_record(ShardDone(job, start, count, None))),
+    )
+
+
+def table() -> None:
+    """What so many miners ask of one pool, and of how many processors at which paces."""
+    result, lease, beat, done = lengths()
+    print(f"a result {result} B, a lease {lease} B, a beat {beat} B, a shard on disk {done} B\n")
+    print("| Miners | results/s | beats/s | in | out | journal | memory |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    shard_seconds, lease_seconds = PACES[0]
+    for miners in SIZES:
+        results = miners / shard_seconds
+        beats = miners * BEATS_A_LEASE / lease_seconds
+        rates = (results * result + beats * beat, results * lease, results * done)
+        cells = [f"{miners:,}", f"{results:,.10g}", f"{beats:,.10g}"]
+        cells += [*(f"{_bytes(rate)}/s" for rate in rates), _bytes(miners * MINER_BYTES)]
+        print(f"| {' | '.join(cells)} |")
+    print("\n| Miners |", " | ".join(f"{a:g} s, {b:g} s" for a, b in PACES), "|")
+    print("|---:|" + "---:|" * len(PACES))
+    for miners in SIZES:
+        cells = [f"{miners:,}", *(f"{_processors(miners, *pace):,.2g}" for pace in PACES)]
+        print(f"| {' | '.join(cells)} |")
+
+
+def _processors(miners: int, shard_seconds: float, lease_seconds: float) -> float:
+    microseconds = RESULT_MICROSECONDS / shard_seconds
+    microseconds += BEAT_MICROSECONDS * BEATS_A_LEASE / lease_seconds
+    return miners * microseconds / 1e6
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.3g} {unit}"
+        count /= 1024
+    return f"{count:,.3g} GiB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--miners", type=int, nargs="*", default=MINERS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to measure")
     parser.add_argument("--shard-seconds", type=float, default=PoolSettings().shard_seconds)
     parser.add_argument("--lease-seconds", type=float, default=PoolSettings().lease_seconds)
+    parser.add_argument("--table", action="store_true", help="arithmetic alone")
     arguments = parser.parse_args()
+    if arguments.table:
+        table()
+        return
     gc.disable()
     for miners in arguments.miners:
         measure(miners, arguments.seconds, arguments.shard_seconds, arguments.lease_seconds)
