@@ -1,7 +1,7 @@
 """Measure the pool on this machine: real processes, real sockets, a real journal.
 
     python3 dev.py bench pool                all of it, some five minutes
-    python3 dev.py bench pool crowd          one part: crowd, results, beats, rate, requeue, restart
+    python3 dev.py bench pool crowd          one part: crowd, results, beats, rate, relay, requeue, restart
 
 The pool is a process of its own, started as its users start it. What talks to it is this process,
 with connections that speak the wire and search as little as the question needs. Times of the pool
@@ -47,6 +47,9 @@ BEAT_SECONDS = 15.0
 BEATS_AT_ONCE = 30
 RATE_SECONDS = 60.0
 RATE_ROUNDS = 3
+RELAY_SECONDS = 45.0
+RELAY_ROUNDS = 5
+MINERS_START_SECONDS = 6.0
 REQUEUES = 15
 FROZEN = 3
 SHARDS_ON_DISK = 100_000
@@ -65,12 +68,12 @@ def report(what: str, measured: str, wanted: str) -> None:
 
 
 class PoolProcess:
-    """`nonsuch pool` on a free port, and what the system says of it."""
+    """`nonsuch pool` on a free port, and what the system says of it; a relay has no journal."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.journal = folder / "pool.journal"
-        command = [sys.executable, "-m", "nonsuch", "pool", "--port", "0", "--json"]
-        command += ["--journal", str(self.journal), *options]
+        command = [sys.executable, "-m", "nonsuch", "pool", "--port", "0", "--json", *options]
+        command += [] if "--upstream" in options else ["--journal", str(self.journal)]
         self.began = time.perf_counter()
         log = folder / f"pool-{os.urandom(4).hex()}.log"
         with log.open("wb") as file:
@@ -329,24 +332,51 @@ async def rate() -> None:
         outcome = search(puzzle, range(start, start + count // 4), Lowest(), threads=2)
         return outcome.hashes / outcome.seconds
 
-    with pool() as running:
-        command = [sys.executable, "-m", "nonsuch", "miner", f"127.0.0.1:{running.port}", "-t", "1"]
-        quiet = subprocess.DEVNULL
-        miners = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for _ in range(2)]
-        await asyncio.sleep(6)
+    with pool() as running, two_miners(running.port):
         bares, ratios = [bare()], []
         for _ in range(RATE_ROUNDS):
             pooled = await asyncio.to_thread(_pooled_rate, running.port, start, count)
             bares.append(bare())
             # The machine's own speed drifts: each run is held against its neighbours.
             ratios.append(2 * pooled / (bares[-2] + bares[-1]))
-        for miner in miners:
-            miner.terminate()
-            miner.wait(10)
     each = ", ".join(f"{rate / 1e6:.1f}" for rate in bares)
     report("bare search, two threads", f"{statistics.median(bares) / 1e6:.1f} MH/s", f"of {each}")
     ratio, each = statistics.median(ratios), ", ".join(f"{ratio:.1%}" for ratio in ratios)
     report("two miners of one thread, a job of 60 s", f"{ratio:.1%}", f"≥ 97% of that; of {each}")
+
+
+async def relay() -> None:
+    """Two miners of one thread each behind a relay against two at the pool itself."""
+    start = 10**11
+    warm = search(presets.plain(b"bench"), range(start, start + 10**8), Lowest(), threads=2)
+    count = int(warm.hashes / warm.seconds * RELAY_SECONDS)
+    with pool() as flat, pool() as above, pool("--upstream", f"127.0.0.1:{above.port}") as below:
+        with two_miners(flat.port), two_miners(below.port):
+            flats, ratios = [_pooled_rate(flat.port, start, count)], []
+            for _ in range(RELAY_ROUNDS):
+                relayed = _pooled_rate(above.port, start, count)
+                flats.append(_pooled_rate(flat.port, start, count))
+                ratios.append(2 * relayed / (flats[-2] + flats[-1]))
+    each = ", ".join(f"{rate / 1e6:.1f}" for rate in flats)
+    report("flat pool", f"{statistics.median(flats) / 1e6:.1f} MH/s", f"of {each}")
+    ratio, each = statistics.median(ratios), ", ".join(f"{ratio:.1%}" for ratio in ratios)
+    what = f"pool, relay and miners, a job of {RELAY_SECONDS:.0f} s"
+    report(what, f"{ratio:.1%}", f"≥ 95% of that; of {each}")
+
+
+@contextlib.contextmanager
+def two_miners(port: int) -> Iterator[None]:
+    """Two miners of one thread each, once they have measured themselves."""
+    command = [sys.executable, "-m", "nonsuch", "miner", f"127.0.0.1:{port}", "-t", "1"]
+    quiet = subprocess.DEVNULL
+    miners = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for _ in range(2)]
+    time.sleep(MINERS_START_SECONDS)
+    try:
+        yield
+    finally:
+        for miner in miners:
+            miner.terminate()
+            miner.wait(10)
 
 
 def _pooled_rate(port: int, start: int, count: int) -> float:
@@ -481,6 +511,7 @@ PARTS = {
     "results": results,
     "beats": beats,
     "rate": rate,
+    "relay": relay,
     "requeue": requeue,
     "restart": restart,
 }
