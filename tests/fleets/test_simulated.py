@@ -10,6 +10,7 @@ import pytest
 from nonsuch import solve
 from nonsuch.errors import LocalError
 from nonsuch.fleets.simulated import SimulatedFleet
+from nonsuch.networks.gossip.miner import Miner
 from nonsuch.web import rows
 from nonsuch.web.fleet import UnknownNode, Unsupported
 from nonsuch.web.observations import Observation
@@ -176,6 +177,20 @@ async def test_gossip_bears_loss_liars_and_newcomers(tmp_path: Path) -> None:
     honest = [gossip.node(f"node-{n}").height or 0 for n in (1, 2, 3, 4, 6)]
     assert min(honest) > 5
     assert max(honest) - min(honest) <= 2
+
+
+async def test_all_miners_of_a_world_keep_the_same_blocks(tmp_path: Path) -> None:
+    gossip = await watched("gossip", 5, tmp_path)
+    gossip.pass_time(300)
+    blocks: dict[bytes, set[int]] = {}
+    for number in range(1, 6):
+        core = gossip.fleet.world.core(f"node-{number}")
+        assert isinstance(core, Miner)
+        for entry in core.tree:
+            blocks.setdefault(entry.block.id, set()).add(id(entry.block))
+    assert len(blocks) > 5
+    # Who has found a block made it, and all the others took what came.
+    assert max(map(len, blocks.values())) <= 2
 
 
 async def test_the_first_block_does_not_keep_its_miner_fast(tmp_path: Path) -> None:

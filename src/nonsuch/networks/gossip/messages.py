@@ -6,6 +6,7 @@ stands; what it does not know yet is the answer (`miner.py`). Source: COM-402, h
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import msgspec
@@ -32,6 +33,12 @@ NONCE_SIZE = 8
 
 FORM_BYTES = 121
 """Of a datagram, what is not data."""
+
+KNOWN_MAX = 256
+"""Blocks that have come last and need not be hashed again: a megabyte at most.
+
+Every peer says the same, and says it again; and all miners of a world share what they keep.
+"""
 
 ROOT = bytes(PARENT_SIZE)
 """What a genesis block names as its parent."""
@@ -63,10 +70,10 @@ class Block:
         self.work = work
         self.id = hashlib.sha256(data + parent + p_o_w).digest()
 
-    @classmethod
-    def of(cls, announcement: Announcement, work: int) -> Block:
-        """The block that was announced."""
-        return cls(announcement.data, announcement.previous, announcement.p_o_w, work)
+    @staticmethod
+    def of(announcement: Announcement, work: int) -> Block:
+        """The block that was announced; the same one if it has come lately. Do not change it."""
+        return _known(announcement, work)
 
     @property
     def announcement(self) -> Announcement:
@@ -90,6 +97,11 @@ class Block:
 
     def __repr__(self) -> str:
         return f"Block({self.id.hex()[:12]} on {self.parent.hex()[:12]})"
+
+
+@functools.lru_cache(KNOWN_MAX)
+def _known(announcement: Announcement, work: int) -> Block:
+    return Block(announcement.data, announcement.previous, announcement.p_o_w, work)
 
 
 _encoder = msgspec.msgpack.Encoder()
