@@ -1,7 +1,8 @@
 """Measure the pool on this machine: real processes, real sockets, a real journal.
 
     python3 dev.py bench pool                all of it, some five minutes
-    python3 dev.py bench pool crowd          one part: crowd, results, beats, rate, relay, requeue, restart
+    python3 dev.py bench pool crowd          one part: crowd, results, beats, rate, relay, requeue,
+                                             restart
 
 The pool is a process of its own, started as its users start it. What talks to it is this process,
 with connections that speak the wire and search as little as the question needs. Times of the pool
@@ -350,13 +351,16 @@ async def relay() -> None:
     start = 10**11
     warm = search(presets.plain(b"bench"), range(start, start + 10**8), Lowest(), threads=2)
     count = int(warm.hashes / warm.seconds * RELAY_SECONDS)
-    with pool() as flat, pool() as above, pool("--upstream", f"127.0.0.1:{above.port}") as below:
-        with two_miners(flat.port), two_miners(below.port):
-            flats, ratios = [_pooled_rate(flat.port, start, count)], []
-            for _ in range(RELAY_ROUNDS):
-                relayed = _pooled_rate(above.port, start, count)
-                flats.append(_pooled_rate(flat.port, start, count))
-                ratios.append(2 * relayed / (flats[-2] + flats[-1]))
+    with contextlib.ExitStack() as stack:
+        flat, above = stack.enter_context(pool()), stack.enter_context(pool())
+        below = stack.enter_context(pool("--upstream", f"127.0.0.1:{above.port}"))
+        for running in (flat, below):
+            stack.enter_context(two_miners(running.port))
+        flats, ratios = [_pooled_rate(flat.port, start, count)], []
+        for _ in range(RELAY_ROUNDS):
+            relayed = _pooled_rate(above.port, start, count)
+            flats.append(_pooled_rate(flat.port, start, count))
+            ratios.append(2 * relayed / (flats[-2] + flats[-1]))
     each = ", ".join(f"{rate / 1e6:.1f}" for rate in flats)
     report("flat pool", f"{statistics.median(flats) / 1e6:.1f} MH/s", f"of {each}")
     ratio, each = statistics.median(ratios), ", ".join(f"{ratio:.1%}" for ratio in ratios)
