@@ -15,6 +15,7 @@ from nonsuch.web.pictures.sentences import (
     GOES_ON_SECONDS_MAX,
     MEMBERS_MAX,
     PAUSE_SECONDS,
+    TOLD_CHARACTERS_MAX,
     TOLD_MAX,
     Sentences,
     Words,
@@ -138,6 +139,9 @@ def test_a_flood_keeps_its_bounds() -> None:
         sentences.tell_of(0.0, "lost", f"agent-{number}", "agent", LOST)
     sentences._check()
     assert len(sentences.table.rows) == TOLD_MAX
+    sentences.tell_of(0.0, "lost", "a" * 10**5, "agent", Words("x" * 10**5, "y" * 10**5))
+    assert len(texts(sentences)[-1]) == TOLD_CHARACTERS_MAX
+    sentences.tell_of(0.0, "lost", "agent-1", "agent", LOST)
     assert texts(sentences)[-1] == "1,000 agents lost the coordinator: connection refused."
 
 

@@ -229,7 +229,6 @@ class Board:
         kind: Kind = "info",
         *,
         of: str | None = None,
-        before: str = "",
         cause: str | None = None,
     ) -> None:
         """Tell people about `of`, or the node that told it, and of others if it goes on.
@@ -239,7 +238,7 @@ class Board:
         name = now.node if of is None else of
         row = self.nodes.get(name)
         role = _ROLES[self.network] if row is None else row.role
-        words = Words(after, before, cause)
+        words = Words(after, cause)
         self.sentences.tell_of(now.at, now.fact, name, _NOUNS.get(role, role), words, kind)
         self._note(name, words.text(name))
 

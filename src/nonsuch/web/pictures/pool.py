@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nonsuch.errors import LocalError
 from nonsuch.networks.pool import facts
+from nonsuch.networks.pool.messages import SLOTS_MAX
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, handlers, on
 from nonsuch.web.pictures.sentences import general, plural
@@ -47,6 +48,9 @@ RATE_SECONDS_MAX = 300.0
 
 RATE_SHARDS = 8
 """How many shards a miner's rate is taken of, as its own display has it."""
+
+SLOT_ROUNDS = 2
+"""The same of each slot of a miner that has many."""
 
 JOB_RATE_SECONDS = 10.0
 JOB_RATE_SHARDS_MAX = 1_000
@@ -154,6 +158,7 @@ class PoolPart:
             (
                 on(facts.Restored, self._restored),
                 on(facts.MinerJoined, self._miner_joined),
+                on(facts.MinerChanged, self._miner_changed),
                 on(facts.MinerLeft, self._miner_left),
                 on(facts.LeaseLost, self._lease_lost),
                 on(facts.JobAccepted, self._job_accepted),
@@ -169,6 +174,7 @@ class PoolPart:
                 on(facts.PoolRefused, self._pool_refused),
                 on(facts.ShardTaken, self._shard_taken),
                 on(facts.Worked, self._worked),
+                on(facts.SearchGivenUp, self._given_up),
                 on(facts.Progressed, self._progressed),
                 on(facts.Answered, self._answered),
                 on(facts.SubmitRefused, self._submit_refused),
@@ -188,10 +194,21 @@ class PoolPart:
         board.node(now.node, "pool")
         row = board.node(fact.miner, "miner")
         row.address = fact.address
+        row.slots, row.workers = 1, 0  # Until it says that it has others.
         board.set_state(fact.miner, "up", now.at)
         board.touch(row)
         after = f" joined the pool, which has {plural(fact.miners, 'miner')} now."
         board.tell_of(now, after, of=fact.miner, cause="")
+
+    def _miner_changed(self, now: Observation, fact: facts.MinerChanged) -> None:
+        board = self._board
+        row = board.node(fact.miner, "miner")
+        row.slots, row.workers = fact.slots, fact.workers
+        board.touch(row)
+        self._speeds.pop(fact.miner, None)
+        on = f" on {plural(fact.workers, 'worker')}" if fact.workers else ""
+        after = f" has {plural(fact.slots, 'slot')}{on} now." if fact.slots else " has no workers."
+        board.tell_of(now, after, of=fact.miner)
 
     def _miner_left(self, now: Observation, fact: facts.MinerLeft) -> None:
         board = self._board
@@ -345,6 +362,10 @@ class PoolPart:
             job.measure(nonces, now.at)
             self.jobs.touch(fact.job)
 
+    def _given_up(self, now: Observation, fact: facts.SearchGivenUp) -> None:
+        after = f" gave up a worker that stood still for {fact.seconds:.0f} s."
+        self._board.tell_of(now, after, "fault")
+
     def _searched(self, row: Node, shard: _Searched, now: float) -> None:
         """How fast is this miner?"""
         name = row.name
@@ -352,7 +373,11 @@ class PoolPart:
         if latest is None:
             if name not in self._board.nodes.rows:
                 return
-            latest = self._speeds[name] = deque(maxlen=RATE_SHARDS)
+            shards = max(RATE_SHARDS, SLOT_ROUNDS * min(row.slots, SLOTS_MAX))
+            latest = self._speeds[name] = deque(maxlen=shards)
+        if row.slots > 1:
+            self._searched_by_many(row, latest, _Searched(shard.nonces, now))
+            return
         latest.append(shard)
         nonces = seconds = 0.0
         for each in latest:
@@ -360,6 +385,14 @@ class PoolPart:
             seconds += each.seconds
         if seconds > 0:
             self._speed(name, nonces / seconds, now, min(shard.seconds, SHARD_SECONDS_SHOWN))
+
+    def _searched_by_many(self, row: Node, latest: deque[_Searched], shard: _Searched) -> None:
+        """Shards that were searched side by side, of which the `seconds` here are when."""
+        latest.append(shard)
+        took = shard.seconds - latest[0].seconds
+        if took > 0 and len(latest) > row.slots:
+            nonces = sum(each.nonces for each in latest) - latest[0].nonces
+            self._speed(row.name, nonces / took, shard.seconds)
 
     def _speed(self, name: str, rate: float, now: float, lasted: float = 0.0) -> None:
         """So fast it is now, and was for the seconds of which nothing was known yet."""

@@ -39,6 +39,9 @@ CAUSES_MAX = 50
 MEMBERS_MAX = 1_000
 """Those whom a sentence is about; a picture has no more nodes."""
 
+NAME_CHARACTERS_MAX = 128
+"""A longer name is cut; ours have a dozen."""
+
 NAMED_MAX = 3
 """As many names as people read; more are counted."""
 
@@ -73,25 +76,24 @@ def _shortened(found: re.Match[str]) -> str:
 
 
 class Words:
-    """A sentence about one node or several: `before`, who, `after`.
+    """What comes after the name in a sentence about one node, or after the names of several.
 
-    `cause` is what makes two of them the same; where it is not given, the words are. An `after`
-    that begins with "was" begins with "were" where it is about several.
+    `cause` is what makes two of them the same; where it is not given, the words are. What begins
+    with "was" begins with "were" where it is about several.
     """
 
-    __slots__ = ("after", "before", "cause")
+    __slots__ = ("after", "cause")
 
-    def __init__(self, after: str, before: str = "", cause: str | None = None) -> None:
-        self.before = shortened(before)
-        self.after = shortened(after)
-        self.cause = f"{before}…{after}" if cause is None else cause
+    def __init__(self, after: str, cause: str | None = None) -> None:
+        self.after = shortened(after[: 2 * TOLD_CHARACTERS_MAX])
+        self.cause = (after if cause is None else cause)[:TOLD_CHARACTERS_MAX]
 
     def text(self, who: str, *, many: bool = False) -> str:
         """The sentence."""
         after = self.after
         if many and after.startswith(" was "):
             after = f" were {after.removeprefix(' was ')}"
-        return f"{self.before}{who}{after}"[:TOLD_CHARACTERS_MAX]
+        return f"{who}{after}"[:TOLD_CHARACTERS_MAX]
 
 
 class _GoesOn:
@@ -156,6 +158,7 @@ class Sentences:
 
         `fact` is what happened, and `noun` what many such nodes are called, in the singular.
         """
+        name = name[:NAME_CHARACTERS_MAX]
         cause = (fact, noun, words.cause)
         goes_on = self._go_on.pop(cause, None)
         row = None if goes_on is None else self.table.get(goes_on.key)
