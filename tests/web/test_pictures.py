@@ -146,6 +146,29 @@ def test_a_rate_is_measured_or_it_is_only_what_a_node_ought_to_have() -> None:
     assert simulated.board.nodes.rows["a"].measured
 
 
+def test_a_miner_of_many_slots_is_as_fast_as_all_of_them_together() -> None:
+    story = Story("pool")
+    story.tells("pool", pool.MinerJoined("m", "127.0.0.1:1", "nonsuch", 1))
+    assert (story.nodes["m"].slots, story.nodes["m"].workers) == (1, 0)
+    story.tells("pool", pool.MinerChanged("m", 4, 2, 4))
+    assert (story.nodes["m"].slots, story.nodes["m"].workers) == (4, 2)
+    assert story.told[-1] == "m has 4 slots on 2 workers now."
+    for burst in range(4):
+        for shard in range(4):
+            start = 4000 * burst + 1000 * shard
+            after = 1.997 if shard == 0 else 0.001
+            story.tells("m", pool.Worked("j", start, start + 1000, 4.0), after=after)
+            if burst:
+                assert 1000 <= (story.nodes["m"].rate or 0) <= 3500, "never that of a burst alone"
+    assert story.nodes["m"].rate == pytest.approx(2000, rel=0.8)
+    story.tells("m", pool.SearchGivenUp("j", 0, 1000, 12.3))
+    assert story.told[-1] == "m gave up a worker that stood still for 12 s."
+    story.tells("pool", pool.MinerChanged("m", 0, 0, 0))
+    assert story.told[-1] == "m has no workers."
+    story.tells("pool", pool.MinerJoined("m", "127.0.0.1:2", "nonsuch", 1))
+    assert story.nodes["m"].slots == 1
+
+
 def test_a_picture_has_a_thousand_nodes_and_the_dead_make_room() -> None:
     picture = Picture(About("pool"))
     for number in range(1_500):

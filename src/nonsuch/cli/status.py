@@ -79,6 +79,8 @@ def _print_pool(place: Place, now: PoolStatistics) -> None:
         reached = "reached" if now.upstream_reached else "not reached"
         output.print(f"relay    the pool above is {reached}")
     output.print(f"miners   {now.miners}, {now.miners_idle} idle, {format_rate(now.rate)} together")
+    if now.workers or now.slots != now.miners:
+        output.print(f"slots    {_slots(now.slots, now.workers)}")
     output.print(f"jobs     {now.jobs} open, {now.jobs_finished} finished")
     output.print(
         f"shards   {format_count(now.results)} done, {now.leases} leased, {now.queue} returned"
@@ -104,13 +106,19 @@ def _jobs_table(now: PoolStatistics) -> Table:
 
 
 def _miners_table(now: PoolStatistics) -> Table:
-    table = Table(
-        "miner", "rate", "leases", "shards", "shares", "expected", box=None, pad_edge=False
-    )
+    many = any(each.slots != 1 or each.workers for each in now.miners_described)
+    columns = ["rate", "leases", "shards", "shares", "expected"]
+    columns = ["miner", *(["slots"] if many else []), *columns]
+    table = Table(*columns, box=None, pad_edge=False)
     for each in now.miners_described:
+        slots = [_slots(each.slots, each.workers)] if many else []
         row = (each.leases, each.results, each.shares, f"{each.expected:.0f}")
-        table.add_row(each.name, format_rate(each.rate), *map(str, row))
+        table.add_row(each.name, *slots, format_rate(each.rate), *map(str, row))
     return table
+
+
+def _slots(slots: int, workers: int) -> str:
+    return f"{slots} on {workers} workers" if workers > 1 else f"{slots}"
 
 
 class _JobReport(msgspec.Struct):

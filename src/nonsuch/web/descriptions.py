@@ -27,6 +27,8 @@ POOL = Description(
         "connections": "Connections, whoever is behind them",
         "miners": "Miners that said hello",
         "miners_idle": "Miners without work",
+        "slots": "Shards that all miners search at once",
+        "workers": "Workers that miners have, beside their own threads",
         "leases": "Leases that are out",
         "jobs": "Jobs that run or wait",
         "queue": "Shards that came back and wait to be leased again",

@@ -71,7 +71,8 @@ class Node(msgspec.Struct):
     """One node: of the fleet, or one that others told of.
 
     Its life and its links are two things: `cut` says whether it is parted from all others, and
-    `state` says so too while it runs. `measured` is false of a `rate` that it ought to have.
+    `state` says so too while it runs. `measured` is false of a `rate` that it ought to have. A
+    miner searches `slots` shards at once, on its own threads where it has no `workers`.
     """
 
     name: str
@@ -80,6 +81,8 @@ class Node(msgspec.Struct):
     address: str = ""
     rate: float | None = None
     measured: bool = False
+    slots: int = 1
+    workers: int = 0
     cut: bool = False
     lies: bool = False
     tip: str | None = None

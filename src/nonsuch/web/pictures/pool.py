@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from nonsuch.errors import LocalError
 from nonsuch.networks.pool import facts
-from nonsuch.networks.pool.messages import SLOTS_MAX
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, handlers, on
 from nonsuch.web.pictures.sentences import general, plural
@@ -50,7 +49,8 @@ RATE_SHARDS = 8
 """How many shards a miner's rate is taken of, as its own display has it."""
 
 SLOT_ROUNDS = 2
-"""The same of each slot of a miner that has many."""
+SLOTS_COUNTED_MAX = 128
+"""The same of each slot of a miner that has many, and of how many slots."""
 
 JOB_RATE_SECONDS = 10.0
 JOB_RATE_SHARDS_MAX = 1_000
@@ -373,7 +373,7 @@ class PoolPart:
         if latest is None:
             if name not in self._board.nodes.rows:
                 return
-            shards = max(RATE_SHARDS, SLOT_ROUNDS * min(row.slots, SLOTS_MAX))
+            shards = max(RATE_SHARDS, SLOT_ROUNDS * min(row.slots, SLOTS_COUNTED_MAX))
             latest = self._speeds[name] = deque(maxlen=shards)
         if row.slots > 1:
             self._searched_by_many(row, latest, _Searched(shard.nonces, now))
@@ -390,7 +390,7 @@ class PoolPart:
         """Shards that were searched side by side, of which the `seconds` here are when."""
         latest.append(shard)
         took = shard.seconds - latest[0].seconds
-        if took > 0 and len(latest) > row.slots:
+        if took > 0 and len(latest) > min(row.slots, SLOTS_COUNTED_MAX):
             nonces = sum(each.nonces for each in latest) - latest[0].nonces
             self._speed(row.name, nonces / took, shard.seconds)
 

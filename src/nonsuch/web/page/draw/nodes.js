@@ -69,7 +69,8 @@ export function nodes(page, root) {
     const [swatch, who, fast, state, button, note] = item.children;
     put(item, { class: `node-${row.state}` });
     put(swatch, { class: `swatch ${colours.of(row.name)}` });
-    say(who.children[1], row.role === row.name ? "" : row.role);
+    const role = row.role === row.name ? "" : row.role;
+    say(who.children[1], [role, slotsOf(row)].filter(Boolean).join(", "));
     say(fast, speed(row) || heightOf(row));
     say(state, `${MARKS[row.state] ?? "?"} ${wordsOf(row)}`);
     put(state, { class: `state state-${row.state}${row.lies ? " lies" : ""}` });
@@ -122,6 +123,13 @@ const rank = (row) => RANKS[row.role] ?? 1;
 
 /** @param {import("../store.js").Row} row */
 const heightOf = (row) => (row.height ? `height ${row.height}` : "");
+
+/** "8 slots on 4 workers", where there are more than one. @param {import("../store.js").Row} row */
+function slotsOf(row) {
+  if (row.slots === 1 && !row.workers) return "";
+  const on = row.workers ? ` on ${plural(row.workers, "worker")}` : "";
+  return row.slots ? `${plural(row.slots, "slot")}${on}` : "no workers";
+}
 
 /** @param {ReadonlyMap<string, import("../store.js").Row>} table */
 function count(table) {

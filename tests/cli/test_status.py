@@ -1,0 +1,43 @@
+"""What `nonsuch status` shows of a pool and its miners."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from nonsuch.cli import status
+from nonsuch.cli.access import Place
+from nonsuch.networks.pool.messages import Capacity, Hello
+from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.node import Connected, Received, Started
+
+PLACE = Place("127.0.0.1", 7000)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *capacities: Capacity) -> str:
+    pool = Pool(PoolSettings(), random.Random(1))
+    pool.handle(Started(), 0.0)
+    for number, capacity in enumerate(capacities, 1):
+        pool.handle(Connected(number, f"127.0.0.1:{number}", "nonsuch"), 0.0)
+        pool.handle(Received(number, Hello("miner", name=f"m{number}")), 0.0)
+        pool.handle(Received(number, capacity), 0.0)
+    status._print_pool(PLACE, pool.statistics(1.0))
+    return capsys.readouterr().out
+
+
+def test_miners_of_one_slot_are_shown_without_a_word_of_slots(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = shown(capsys, Capacity(1), Capacity(1))
+    assert "miners   2, 2 idle" in text
+    assert "slots" not in text
+
+
+def test_slots_and_workers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, Capacity(8, 4), Capacity(1))
+    assert "slots    9 on 4 workers" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["m1", "8", "on", "4", "workers"] in [row[:5] for row in rows]
+    assert ["m2", "1"] in [row[:2] for row in rows]
