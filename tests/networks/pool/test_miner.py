@@ -6,6 +6,8 @@ import random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nonsuch import node
 from nonsuch.networks.pool import facts
@@ -315,7 +317,7 @@ def test_a_miner_is_stopped() -> None:
 # Many slots.
 
 
-def given(bench: Bench, *numbers: int) -> list[int]:
+def leased(bench: Bench, *numbers: int) -> list[int]:
     """Leases come; returns the tasks of the searches that begin."""
     effects = [each for n in numbers for each in bench.hears(lease(n, 1000 * n))]
     return [effect.task for effect in effects if isinstance(effect, Search)]
@@ -360,7 +362,7 @@ def test_nobody_has_more_slots_than_can_be_said() -> None:
 
 def test_all_leases_are_searched_at_once_and_end_in_any_order() -> None:
     bench = clustered(2)
-    assert given(bench, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert leased(bench, 1, 2, 3, 4) == [1, 2, 3, 4]
     assert sent(bench.happens(Searched(3, 4000, (3001,))), Result) == [Result(3, 4000, (3001,))]
     assert sent(bench.happens(Searched(1, 2000, ())), Result) == [Result(1, 2000, ())]
     assert bench.happens(Searched(1, 2000, ())) == []
@@ -375,11 +377,11 @@ def test_all_leases_are_searched_at_once_and_end_in_any_order() -> None:
 
 def test_more_slots_begin_what_waits_and_fewer_stop_nothing() -> None:
     bench = Bench()
-    assert given(bench, 1, 2, 3) == [1]
+    assert leased(bench, 1, 2, 3) == [1]
     effects = bench.happens(Received(LOCAL, node.Capacity(2)))
     assert [effect.task for effect in effects if isinstance(effect, Search)] == [2, 3]
     bench.happens(Received(LOCAL, node.Capacity(1)))
-    assert given(bench, 4, 5) == []
+    assert leased(bench, 4, 5) == []
     for task in (1, 2):
         assert not any(isinstance(each, Search) for each in bench.happens(Searched(task, 4000, ())))
     effects = bench.happens(Searched(3, 4000, ()))
@@ -399,16 +401,16 @@ def test_on_the_older_wire_results_come_in_the_order_of_the_requests() -> None:
     bench = Bench(connected=False)
     bench.happens(Received(LOCAL, node.Capacity(8)))
     bench.happens(Connected(1, "pool:1", LITEMINER))
-    assert given(bench, 1, 2, 3) == [1]
+    assert leased(bench, 1, 2, 3) == [1]
 
 
 def test_a_pool_gives_as_many_leases_as_were_asked_for_and_no_more() -> None:
     bench = clustered(8)
-    assert len(given(bench, *range(16))) == 16
+    assert len(leased(bench, *range(16))) == 16
     assert bench.hears(lease(99)) == [Close(1, "more than 16 leases at once")]
     bench = clustered(8)
     bench.happens(Received(LOCAL, node.Capacity(2)))
-    given(bench, *range(16))  # They may have been on their way.
+    leased(bench, *range(16))  # They may have been on their way.
     assert bench.hears(lease(99)) == [Close(1, "more than 16 leases at once")]
 
 
@@ -423,16 +425,16 @@ def beaten(bench: Bench, until: float) -> list[Effect]:
 def slow_worker(workers: int) -> tuple[Bench, list[Effect]]:
     """Four slots of 2 s a lease; then the search of lease 5 goes on and on, and others end."""
     bench = clustered(4, workers)
-    given(bench, 1, 2, 3, 4)
+    leased(bench, 1, 2, 3, 4)
     bench.now = 2.0
     for task in (1, 2, 3, 4):
         bench.happens(Searched(task, 10_000, ()))
-    given(bench, 5, 6, 7, 8)
+    leased(bench, 5, 6, 7, 8)
     effects: list[Effect] = []
     for number in range(6, 16):
         effects += beaten(bench, bench.now + 2.0)
         bench.happens(Searched(number, 100_000, ()))
-        given(bench, number + 3)
+        leased(bench, number + 3)
     return bench, effects
 
 
@@ -456,7 +458,7 @@ def test_what_is_searched_in_this_process_is_never_given_up() -> None:
 
 def test_a_miner_that_was_asleep_hears_first_what_was_done_meanwhile() -> None:
     bench = clustered(4)
-    given(bench, 1, 2)
+    leased(bench, 1, 2)
     bench.now = 1.0
     bench.happens(Searched(1, 2000, ()))
     bench.now = 100.0
@@ -466,18 +468,89 @@ def test_a_miner_that_was_asleep_hears_first_what_was_done_meanwhile() -> None:
 
 def test_a_worker_that_is_only_slow_has_longer_the_next_time() -> None:
     bench = clustered(1)
-    given(bench, 1)
+    leased(bench, 1)
     bench.now = 2.0
     bench.happens(Searched(1, 2000, ()))
     waits: list[float] = []
     for number in (2, 3):
-        given(bench, number)
+        leased(bench, number)
         began = bench.now
         while Cancel(number) not in bench.ticks():
             pass
         waits.append(bench.now - began)
     assert 10 < waits[0] <= 12
     assert waits[1] > 3 * waits[0]
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("lease"), st.integers(1, 30)),
+    st.tuples(st.just("revoke"), st.integers(1, 30)),
+    st.tuples(st.just("searched"), st.integers(0, 30)),
+    st.tuples(st.just("slots"), st.integers(0, 5)),
+    st.tuples(st.just("passes"), st.integers(0, 30)),
+    st.tuples(st.just("reconnects"), st.just(0)),
+)
+
+
+class Walk:
+    """A miner to which anything happens; `searching` is which lease each of its tasks is of."""
+
+    def __init__(self, *, searches_all: bool) -> None:
+        self.bench = Bench(connected=False)
+        self.bench.miner = Miner(HELLO, random.Random(0), searches_all=searches_all)
+        self.peer = 1
+        self.searching: dict[int, int] = {}
+        self.due: list[int] = []
+        self.happens(Started())
+        self.happens(Connected(1, "pool:1"))
+
+    def happens(self, event: Event) -> None:
+        for effect in self.bench.happens(event):
+            match effect:
+                case Search(task=task, nonces=nonces):
+                    assert task not in self.searching
+                    self.searching[task] = nonces.start // 1000
+                case Cancel(task=task):
+                    del self.searching[task]
+                case Send(message=Result(lease=number)):
+                    self.due.remove(number)
+                case Send(message=Beat(leases=leases)):
+                    assert set(self.searching.values()) <= set(leases)
+                case _:
+                    pass
+
+    def takes(self, kind: str, number: int) -> None:
+        match kind:
+            case "lease":
+                self.happens(Received(self.peer, lease(number, 1000 * number)))
+            case "revoke":
+                self.happens(Received(self.peer, Revoke(number)))
+            case "searched" if self.searching:
+                task = sorted(self.searching)[number % len(self.searching)]
+                self.due.append(self.searching.pop(task))
+                self.happens(Searched(task, 1000 * self.due[-1] + 1000, ()))
+            case "slots":
+                self.happens(Received(LOCAL, node.Capacity(number, number)))
+            case "passes":
+                self.bench.now += number
+                self.happens(Tick())
+            case "reconnects":
+                self.happens(Disconnected(self.peer, "cut"))
+                assert not self.searching
+                self.peer += 1
+                self.happens(Connected(self.peer, "pool:1"))
+            case _:
+                pass
+
+
+@given(st.lists(STEPS, max_size=80), st.booleans())
+def test_whatever_happens_each_search_has_one_end_and_all_that_is_searched_is_named(
+    steps: list[tuple[str, int]], searches_all: bool
+) -> None:
+    walk = Walk(searches_all=searches_all)
+    for kind, number in steps:
+        walk.takes(kind, number)
+        assert walk.due == []
 
 
 # Pools that mean harm.
