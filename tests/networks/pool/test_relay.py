@@ -26,6 +26,7 @@ from nonsuch.networks.pool.messages import (
     Welcome,
     Withdraw,
 )
+from nonsuch.networks.pool.records import ShardDone
 from nonsuch.networks.pool.relay import Relay
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
@@ -498,3 +499,67 @@ def test_a_relay_that_is_refused_for_good_ends(level: Level) -> None:
 def test_a_relay_that_is_stopped_hangs_up_above(level: Level) -> None:
     level.leased(1, 0, 1000)
     assert Close(ABOVE, "stopped") in level.happens(Stopping())
+
+
+# Long leases are scanned again in pieces.
+
+
+PIECES = PoolSettings(audit_fraction=0.1, shard_seconds=1.0)
+"""Of ten shards one is scanned again: of a lease ten times as long, a piece."""
+
+
+def long_leases(table: Table, last: int) -> tuple[list[range], list[range]]:
+    """A miner that asked for leases of ten shards does a job alone.
+
+    Returns its leases, and what the pool scanned again.
+    """
+    client, miner = table.client(), table.miner("long", rate=1000.0)
+    miner.says(Capacity(1, 1, 10.0))
+    client.says(submit(last))
+    leases: list[range] = []
+    audits: list[range] = []
+    while miner.leases:
+        lease = miner.lease
+        leases.append(range(lease.start, lease.start + lease.count))
+        until = table.now + lease.count / 1000
+        while table.now < until:
+            table.passes(min(until, table.now + 1.0))
+            miner.beats()
+        effects = miner.works()
+        while search := next((each for each in effects if isinstance(each, Search)), None):
+            audits.append(search.nonces)
+            effects = table.happens(searched(search))
+    assert client.answers == [lowest(PUZZLE, 0, last)]
+    return leases, audits
+
+
+def test_of_a_long_lease_a_piece_is_scanned_again() -> None:
+    table = Table(PIECES)
+    leases, audits = long_leases(table, 60_000)
+    longest = max(leases, key=len)
+    assert len(longest) > 5000
+    (piece,) = [each for each in audits if each.start in longest]
+    assert 500 < len(piece) < 2000
+    assert piece[-1] in longest
+    assert table.statistics.audits_failed == 0
+    # What is vouched for is the lease, and on disk as one.
+    done = [each.record for each in table.persisted if isinstance(each.record, ShardDone)]
+    assert any((each.start, each.count) == (longest.start, len(longest)) for each in done)
+
+
+def test_who_leaves_something_out_of_a_long_lease_is_caught_by_a_piece() -> None:
+    table = Table(PIECES)
+    client, liar = table.client(), table.miner("liar", rate=1000.0)
+    liar.says(Capacity(1, 1, 10.0))
+    liar.lies = lies_as("skips")
+    client.says(submit(40_000))
+    while liar.closed is None:
+        table.passes(table.now + 1.0)
+        liar.beats()
+        effects = liar.works()
+        while search := next((each for each in effects if isinstance(each, Search)), None):
+            effects = table.happens(searched(search))
+    assert cheats(table) == ["liar"]
+    liar.leaves()
+    table.finish(table.miner(rate=1000.0))
+    assert client.answers == [lowest(PUZZLE, 0, 40_000)]

@@ -8,6 +8,10 @@ pool does it itself.
 Every share either of them names was rehashed, so the union of the two lists is true, and whoever
 lacks one of it has left it out: that is proof, against the first miner or against the second. A
 miner of a wire without evidence names its lowest nonce only; there a lower one is the proof.
+
+Of a lease that was as long as many shards, as those of a relay are, the lots choose a piece: each
+nonce is as likely to be scanned again as any other, and nobody waits for an audit of minutes. Where
+there is suspicion it is all of it.
 """
 
 from __future__ import annotations
@@ -67,9 +71,15 @@ class Scan(msgspec.Struct, frozen=True):
             return self.shares
         return (*self.shares, self.hit)
 
+    def within(self, nonces: range) -> Scan:
+        """What it says of these nonces alone."""
+        shares = tuple(nonce for nonce in self.shares if nonce in nonces)
+        hit = self.hit if self.hit in nonces else None
+        return Scan(min(self.stop, nonces.stop), shares, self.best, hit)
+
 
 class Audit:
-    """A shard to be scanned again."""
+    """A shard, or the piece of it that the lots have chosen, to be scanned again."""
 
     __slots__ = (
         "entry",
@@ -89,10 +99,11 @@ class Audit:
         suspect: Miner,
         scan: Scan,
         quota: Quota,
+        nonces: range,
     ) -> None:
         self.job = job
-        self.start = entry.start
-        self.stop = entry.stop
+        self.start = nonces.start
+        self.stop = nonces.stop
         self.entry = entry
         self.suspect = suspect
         self.scan = scan
@@ -103,6 +114,11 @@ class Audit:
     def count(self) -> int:
         """How many nonces are to be scanned again."""
         return self.stop - self.start
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the suspect has searched is scanned again."""
+        return (self.start, self.stop) == (self.entry.start, self.entry.stop)
 
     def verdict(self, again: Scan, *, blind: bool) -> Verdict:
         """Compare with what the auditor found, who is `blind` where it names the best alone."""

@@ -85,10 +85,10 @@ class Results:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
             miner.unaudited.append(entry)
-            if self._audit_is_due(miner):
+            nonces = self._chosen(miner, entry)
+            if nonces:
                 entry.waits = True
-                quota = grant.quota or quota_for(scan.stop - start)
-                state.desk.add(Audit(job, entry, miner, scan, quota))
+                state.desk.add(_audit(grant, entry, scan, nonces))
             else:
                 self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
@@ -101,7 +101,26 @@ class Results:
 
     # Audits.
 
-    def _audit_is_due(self, miner: Miner) -> bool:
+    def _chosen(self, miner: Miner, entry: Unaudited) -> range:
+        """What of a shard is scanned again: nothing, all of it, or a piece of a long one."""
+        nonces = range(entry.start, entry.stop)
+        pieces = 1 if miner.drift.suspicious else self._pieces(miner, len(nonces))
+        if not self._audit_is_due(miner, pieces):
+            return range(0)
+        place = self._state.lots.randrange(pieces) if pieces > 1 else 0
+        return nonces[len(nonces) * place // pieces : len(nonces) * (place + 1) // pieces]
+
+    def _pieces(self, miner: Miner, count: int) -> int:
+        """As many as an audit of one takes as long as a shard; 1 for who did not ask for more."""
+        settings = self._state.settings
+        usual = miner.rate * settings.shard_seconds
+        if miner.lease_seconds <= settings.shard_seconds or not usual:
+            return 1
+        # Where much is scanned again it comes to all of them.
+        most = min(count, 1 / max(settings.audit_fraction, 1 / count))
+        return max(1, int(min(count / usual, most)))
+
+    def _audit_is_due(self, miner: Miner, pieces: int) -> bool:
         state = self._state
         settings = state.settings
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
@@ -110,7 +129,7 @@ class Results:
                 miner.unaudited.popleft()  # Nobody will ever vouch for it.
             return False
         miner.since_audit += 1
-        chosen = state.lots.random() < fraction
+        chosen = state.lots.random() < fraction * pieces
         if not chosen and not miner.drift.suspicious and miner.since_audit < UNAUDITED_MAX:
             return False
         # One shard will tell. Of many slots, thousands of results may come before it has.
@@ -161,7 +180,8 @@ class Results:
     def _convict(self, audit: Audit, verdict: Verdict, auditor: Miner | None, now: float) -> None:
         self._state.counts["audits failed"] += 1
         suspect, missed = audit.suspect, len(verdict.suspect_missed)
-        if auditor is None and _vouch(suspect, audit.entry, alone=True):
+        alone = auditor is None and audit.is_whole
+        if alone and _vouch(suspect, audit.entry, alone=True):
             # What the pool has scanned itself stays done; another auditor may lie as well.
             self._persist_done(audit.job, audit.start, audit.stop)
         who = "the pool" if auditor is None else auditor.name
@@ -175,7 +195,7 @@ class Results:
         suspect = audit.suspect
         self._state.counts["audits"] += 1
         if _vouch(suspect, audit.entry, alone=False):
-            self._persist_done(audit.job, audit.start, audit.stop)
+            self._persist_done(audit.job, audit.entry.start, audit.entry.stop)
         suspect.drift.clear()
         who = "the pool" if auditor is None else auditor.name
         name, job = suspect.name, audit.job.id
@@ -218,6 +238,13 @@ class Results:
                 state.dispatcher.offer(job)
         miner.unaudited.clear()
         return redone
+
+
+def _audit(grant: Grant, entry: Unaudited, scan: Scan, nonces: range) -> Audit:
+    """To scan these nonces of a lease again, at the limit at which they were scanned."""
+    limit = (grant.quota or quota_for(entry.stop - entry.start)).limit
+    quota = Quota(limit, limit.bits, expected_shares(len(nonces), limit))
+    return Audit(grant.job, entry, grant.miner, scan.within(nonces), quota, nonces)
 
 
 def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> bool:
