@@ -314,6 +314,7 @@ class Spreader:
         self._clock = clock
         self._lock = threading.Lock()
         self._searches: dict[str, Spread] = {}
+        self._ready: dict[str, Spread] = {}
         self._paces: dict[tuple[object, ...], _Pace] = {}
         self._flying = 0
         self._name = secrets.token_hex(8)
@@ -326,7 +327,7 @@ class Spreader:
             self._count += 1
             job = f"nonsuch-{self._name}-{self._count}"
             search = Spread(job, puzzle, nonces, goal, self._pace(puzzle), self._lock)
-            self._searches[job] = search
+            self._searches[job] = self._ready[job] = search
             is_over = search.is_over
         if is_over:
             self.stop(search)
@@ -369,12 +370,13 @@ class Spreader:
                     if not flight.is_overdue and search.is_overdue(flight, now):
                         flight.is_overdue = True
                         self._flying -= 1
-                        search.again.append((flight.piece.start, flight.piece.stop))
+                        self._hand_out_again(search, flight.piece)
         self._fill()
 
     def close(self) -> None:
         """Drop all searches."""
         with self._lock:
+            self._ready.clear()
             searches = list(self._searches.values())
         for search in searches:
             self.drop(search)
@@ -401,18 +403,23 @@ class Spreader:
         """The next piece of the next search that has one, each in its turn."""
         slots = self._engine.slots()
         with self._lock:
-            for job in list(self._searches):
-                search = self._searches[job]
-                if self._flying >= (window := slots * WINDOW):
-                    return None
-                if self._flying >= min(window, PROBES_MAX) and not search.pace.is_known:
-                    continue
+            while self._flying < slots * WINDOW and (search := self._next_ready()) is not None:
+                del self._ready[search.job]
                 piece = search.cut(slots)
                 if piece is not None:
                     self._flying += 1
-                    self._searches[job] = self._searches.pop(job)
+                    self._ready[search.job] = search
                     return search, piece
         return None
+
+    def _next_ready(self) -> Spread | None:
+        may_probe = self._flying < PROBES_MAX
+        ready = self._ready.values()
+        return next((each for each in ready if may_probe or each.pace.is_known), None)
+
+    def _hand_out_again(self, search: Spread, piece: Piece) -> None:
+        search.again.append((piece.start, piece.stop))
+        self._ready[search.job] = search
 
     def _has_flown(self, search: Spread, piece: Piece, future: Future[Answer]) -> bool:
         """Whether the search goes on, and knows now who has the piece."""
@@ -462,7 +469,7 @@ class Spreader:
             search.failures = 0
         elif piece.start < search.merged.needed:
             # All of it: who was stopped in the middle may not know the lowest of what it has seen.
-            search.again.append((piece.start, piece.stop))
+            self._hand_out_again(search, piece)
             search.failures += 1
 
     def _fail(self, search: Spread, error: BaseException) -> None:
@@ -472,6 +479,7 @@ class Spreader:
         with self._lock:
             if self._searches.pop(search.job, None) is None:
                 return
+            self._ready.pop(search.job, None)
             outcome = search.result()
             flights, search.flights = search.flights, {}
             self._flying -= sum(not flight.is_overdue for flight in flights.values())
