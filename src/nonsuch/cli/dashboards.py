@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DASHBOARD_PORT",
+    "HEADLESS_USELESS",
     "DashboardPort",
     "Dashboards",
     "Headless",
@@ -53,6 +54,8 @@ Host = Annotated[
 Headless = Annotated[
     bool, typer.Option("--headless", help="No dashboard: print what happens, line by line.")
 ]
+HEADLESS_USELESS = dict.fromkeys(("host", "port", "token_file"), "--headless has no dashboard")
+"""Options that mean nothing then, and why."""
 
 
 class Say:

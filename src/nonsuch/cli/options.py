@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,14 @@ def refuse_stray(context: typer.Context) -> None:
     if any(source is not None and source.name == "COMMANDLINE" for source in sources.values()):
         command = f"{context.info_name} {context.invoked_subcommand}"
         raise LocalError(f"options come behind the command: nonsuch {command} …")
+
+
+def refuse_useless(context: typer.Context, useless: Mapping[str, str]) -> None:
+    """Raise `LocalError` where an option was given that would do nothing: by name, and why."""
+    for name, why in useless.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise LocalError(f"--{name.replace('_', '-')} is of no use here: {why}")
 
 
 PRESET_TABLE = "\b\nPresets:\n" + "\n".join(

@@ -11,7 +11,15 @@ import typer
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import read_token
-from nonsuch.cli.dashboards import DashboardPort, Dashboards, Headless, Host, Say, observed
+from nonsuch.cli.dashboards import (
+    HEADLESS_USELESS,
+    DashboardPort,
+    Dashboards,
+    Headless,
+    Host,
+    Say,
+    observed,
+)
 from nonsuch.cli.terminal import format_count, format_duration
 from nonsuch.live.run import run_until_signal
 
@@ -22,6 +30,7 @@ __all__ = ["replay"]
 
 
 def replay(
+    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="What `up --record` or the page has recorded.")
     ],
@@ -52,6 +61,7 @@ def replay(
     if recording.damage:
         say(recording.damage)
     if headless:
+        options.refuse_useless(context, HEADLESS_USELESS)
         run_until_signal(lambda: _play(recording, speed, json=json))
     else:
         dashboards = Dashboards(host, port, read_token(token_file), control=False, say=say)

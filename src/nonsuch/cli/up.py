@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import secrets
 import shlex
@@ -20,7 +19,15 @@ from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, read_token
 from nonsuch.cli.coordinator import COORDINATOR_PORT
-from nonsuch.cli.dashboards import DashboardPort, Dashboards, Headless, Host, Say, observed
+from nonsuch.cli.dashboards import (
+    HEADLESS_USELESS,
+    DashboardPort,
+    Dashboards,
+    Headless,
+    Host,
+    Say,
+    observed,
+)
 from nonsuch.cli.gossip import GOSSIP_PORT
 from nonsuch.cli.inputs import check_threads
 from nonsuch.cli.peer import PEER_PORT
@@ -60,7 +67,6 @@ SIMULATED_NODES = 50
 SEED_BITS = 32
 NODES_SHOWN = 20
 
-HEADLESS = "--headless has no dashboard"
 REAL = "only a simulation (--sim) has such a thing"
 SIMULATED = {
     "data": "a simulation keeps nothing",
@@ -146,7 +152,13 @@ def up(
         seed=seed,
     )
     check_threads(threads)
-    _refuse_useless(context, headless=headless, sim=sim)
+    options.refuse_useless(
+        context,
+        {
+            **(HEADLESS_USELESS if headless else {}),
+            **(SIMULATED if sim else dict.fromkeys(("speed", "seed"), REAL)),
+        },
+    )
     say = Say(json=json)
     hear = observed(wish.network, json=json) if headless or json else _deaths(say)
     dashboards = None
@@ -158,20 +170,7 @@ def up(
             return wish.simulation(hear) if sim else wish.processes(folder, hear)
 
         run_until_signal(lambda: _watch(make, wish, dashboards, say))
-    # At its end the interpreter looks through all objects for cycles, again and again: on a busy
-    # machine that takes a second, for which whoever has pressed Ctrl-C would wait.
-    gc.freeze()
     return 0
-
-
-def _refuse_useless(context: typer.Context, *, headless: bool, sim: bool) -> None:
-    """Raise `LocalError` where an option was given that would do nothing."""
-    useless = dict.fromkeys(("host", "port", "token_file"), HEADLESS) if headless else {}
-    useless |= SIMULATED if sim else dict.fromkeys(("speed", "seed"), REAL)
-    for name, why in useless.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise LocalError(f"--{name.replace('_', '-')} is of no use here: {why}")
 
 
 def _deaths(say: Say) -> Hear:

@@ -266,6 +266,8 @@ class Controlled(Bystander, ABC):
             self._do_lose(share)
             self._loss = share
             self.tell(fleet.LossSet(share))
+        if not share:
+            return "No message is lost from now on."
         return f"{share:.0%} of all messages are lost from now on."
 
     async def heal(self) -> str:

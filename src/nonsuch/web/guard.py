@@ -33,7 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nonsuch.errors import LocalError
 from nonsuch.live.tcp import is_loopback
 
-__all__ = ["BODY_BYTES_MAX", "Access", "Guard"]
+__all__ = ["ANY_ADDRESS", "BODY_BYTES_MAX", "Access", "Guard"]
 
 BODY_BYTES_MAX = 512 * 1024
 """A message of 64 KiB, each byte written as \\u00ff."""
@@ -47,6 +47,7 @@ COOKIE_SECONDS = 30 * 86_400
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
+"""Hosts that stand for all addresses of a machine, and are nobody's name."""
 
 POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"

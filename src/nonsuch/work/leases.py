@@ -212,6 +212,6 @@ class LeaseBook:
         assert self.free == sum(part.stop - part.start for part in free), "free is miscounted"
         for number, shard in self._open.items():
             assert number in shard.leases, f"lease {number} does not know its shard"
-            leased = sum(gap.stop - gap.start for gap in self._done.gaps(shard.start, shard.stop))
-            assert leased == shard.count or shard in self._copied, f"{shard} was not copied"
+            rest = sum(gap.stop - gap.start for gap in self._done.gaps(shard.start, shard.stop))
+            assert rest == shard.count or shard in self._copied, f"{shard} was not copied"
         assert all(shard.leases for shard in self._copied), "what is not out is done, or free"

@@ -9,6 +9,7 @@ const ADDED = {
   pool: ["miner", "Add a miner"],
   gossip: ["gossip", "Add a miner"],
   peer: ["peer", "Add a peer"],
+  race: ["race", "Add a node"],
   coordinator: ["agent", "Add an agent"],
 };
 
