@@ -383,6 +383,8 @@ class Pool:
             assert all(number in state.grants for number in job.book.open)
             assert job.queued or not job.book.free, "free nonces that nobody is offered"
             assert not job.complete, "a complete job without an answer"
+        own = {job.gather.task: job for job in state.jobs.values() if job.gather is not None}
+        assert state.gathers == own, "a search that is forgotten, or for nobody"
         for miner in state.roster.miners.values():
             assert all(state.grants[number] is grant for number, grant in miner.grants.items())
 

@@ -210,7 +210,9 @@ class Relay:
     def _check(self) -> None:
         self._miner._check()
         self._pool._check()
+        assert not self._inside, "something that one has not told the other"
         assert self._upstream or not self._pool.gathers, "searches for nobody"
+        assert self._told.slots == min(1, self._pool.evident_miners), "leases that nobody wants"
 
 
 def _is_due(deadline: float | None, now: float) -> bool:
