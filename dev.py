@@ -57,7 +57,7 @@ ROOT = Path(__file__).resolve().parent
 RECIPE = "1"
 """Raise this when environments made by an older version of this file must be made again."""
 
-BENCHMARKS = ("chain", "coordinator", "gossip", "peer", "pool", "scale", "web")
+BENCHMARKS = ("chain", "coordinator", "engines", "gossip", "peer", "pool", "scale", "web")
 """Files in bench/ that `bench` runs when it is given their name, in place of the kernel's."""
 
 TAIL_LINES = 15

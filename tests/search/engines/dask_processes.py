@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nonsuch.search.engines.engine import Engine
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 100.0
 """How long anything may take before a test fails."""
 
 HOST = "127.0.0.1"
