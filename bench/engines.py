@@ -219,8 +219,8 @@ def start_cluster(folder: Path, port: int) -> list[Process]:
     processes[0].wait_for("Scheduler at:")
     options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder), *common)
     where = f"tcp://{HOST}:{port}"
-    for _ in range(WORKERS):
-        processes.append(Process(folder, "-m", "distributed.cli.dask_worker", where, *options))
+    worker = ("-m", "distributed.cli.dask_worker", where, *options)
+    processes += [Process(folder, *worker) for _ in range(WORKERS)]
     for each in processes[1:]:
         each.wait_for("Registered to:")
     return processes
