@@ -22,15 +22,16 @@ FACADE = "the public names"
 
 MAY_IMPORT = {
     "errors": set[str](),
+    "addresses": set[str](),
     "work": {"errors"},
     "node": {"work", "errors"},
     "frames": {"errors"},
-    "search": {"work", "errors"},
+    "search": {"addresses", "work", "errors"},
     "chain": {"work", "errors"},
-    "networks": {"node", "frames", "chain", "work", "errors"},
+    "networks": {"addresses", "node", "frames", "chain", "work", "errors"},
     "sim": {"node", "frames", "work", "errors"},
     "scenarios": {"sim", "networks", "node", "work", "errors"},
-    "live": {"node", "frames", "search", "work", "errors"},
+    "live": {"addresses", "node", "frames", "search", "work", "errors"},
     FACADE: {"live", "search", "work", "errors"},  # live for the awaited forms, and lazily
 }
 BELOW = set(MAY_IMPORT)

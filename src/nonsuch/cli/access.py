@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonsuch import LocalError
+from nonsuch.addresses import is_loopback
 from nonsuch.errors import check_text
-from nonsuch.live.tcp import Address, Wire, is_loopback
+from nonsuch.live.tcp import Address, Wire
 
 __all__ = [
     "POOL_PORT",

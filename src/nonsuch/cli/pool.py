@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from nonsuch import LocalError
+from nonsuch.addresses import is_loopback
 from nonsuch.cli import options
 from nonsuch.cli.access import (
     POOL_PORT,
@@ -36,7 +37,7 @@ from nonsuch.cli.terminal import format_rate, live_line
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
 from nonsuch.live.run import run
-from nonsuch.live.tcp import Address, Listener, is_loopback
+from nonsuch.live.tcp import Address, Listener
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.liteminer import LiteMinerPoolWire
 from nonsuch.networks.pool.messages import Hello

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import os
 import socket
 import ssl
@@ -26,7 +25,7 @@ from typing import cast
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, HalfClosable, Received, Wire
 
-__all__ = ["Address", "Connection", "Listener", "Network", "Wire", "is_loopback", "reason_of"]
+__all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted: a room full of miners at once."""
@@ -366,16 +365,6 @@ def _keep_alive(transport: asyncio.Transport | None) -> None:
     ):
         if hasattr(socket, option):
             raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can come in."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def reason_of(error: BaseException) -> str:

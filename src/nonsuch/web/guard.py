@@ -30,8 +30,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nonsuch.addresses import is_loopback
 from nonsuch.errors import LocalError
-from nonsuch.live.tcp import is_loopback
 
 __all__ = ["ANY_ADDRESS", "BODY_BYTES_MAX", "Access", "Guard"]
 

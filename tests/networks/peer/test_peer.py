@@ -21,7 +21,7 @@ from nonsuch.errors import LocalError
 from nonsuch.live.journal import Journal
 from nonsuch.networks.peer import facts, messages, records
 from nonsuch.networks.peer.block import Block, BlockForm, Header, Transaction, target_of_bits
-from nonsuch.networks.peer.commands import is_loopback
+from nonsuch.networks.peer.commands import is_near
 from nonsuch.networks.peer.peer import Peer
 from nonsuch.networks.peer.relay import work_bytes
 from nonsuch.networks.peer.settings import PeerSettings
@@ -504,7 +504,7 @@ def test_only_somebody_on_the_same_machine_may_stop_it() -> None:
     ],
 )
 def test_what_is_the_same_machine(address: str, loopback: bool) -> None:
-    assert is_loopback(address) is loopback
+    assert is_near(address) is loopback
 
 
 def test_who_asks_without_end_is_not_answered_without_end() -> None:

@@ -6,10 +6,9 @@ miner's, and `cc` stops the peer. Only whoever is on the same machine may stop i
 
 from __future__ import annotations
 
-import ipaddress
-
 import msgspec
 
+from nonsuch.addresses import is_loopback
 from nonsuch.chain.mempool import TransactionKnown, TransactionRefused
 from nonsuch.networks.peer import facts, messages
 from nonsuch.networks.peer.block import MICROSECONDS, Transaction
@@ -20,7 +19,7 @@ from nonsuch.networks.peer.rules import WrongTransaction
 from nonsuch.networks.peer.state import State
 from nonsuch.networks.peer.statistics import PeerStatistics
 
-__all__ = ["Commands", "is_loopback"]
+__all__ = ["Commands", "is_near"]
 
 
 class Commands:
@@ -89,10 +88,6 @@ class Commands:
         return messages.Stopped()
 
 
-def is_loopback(address: str) -> bool:
+def is_near(address: str) -> bool:
     """Whether `host:port` is of this machine itself, as far as the system says."""
-    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(address.rpartition(":")[0].strip("[]"))

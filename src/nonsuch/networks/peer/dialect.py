@@ -24,7 +24,7 @@ from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.peer import dialect_records as records
 from nonsuch.networks.peer import facts
 from nonsuch.networks.peer.block import BLOCK_TRANSACTIONS
-from nonsuch.networks.peer.commands import is_loopback
+from nonsuch.networks.peer.commands import is_near
 from nonsuch.networks.peer.dialects import messages
 from nonsuch.networks.peer.dialects.text import TEXT
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
@@ -246,7 +246,7 @@ class DialectPeer:
         """`cc` hangs up; from the same machine it also ends the peer."""
         if number != LOCAL:
             self._out.effects.append(Close(number, "it says cc"))
-        if number == LOCAL or is_loopback(address):
+        if number == LOCAL or is_near(address):
             self._out.emit(facts.StopAsked(address))
             self._out.effects.append(Finish())
 

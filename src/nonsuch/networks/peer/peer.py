@@ -23,7 +23,7 @@ from typing import ClassVar
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.peer import facts, messages, records
 from nonsuch.networks.peer.block import Transaction
-from nonsuch.networks.peer.commands import Commands, is_loopback
+from nonsuch.networks.peer.commands import Commands, is_near
 from nonsuch.networks.peer.ledger import Ledger
 from nonsuch.networks.peer.links import DROPPED, Links, Session, is_reached
 from nonsuch.networks.peer.mining import Mining
@@ -260,7 +260,7 @@ class Peer:
         blocks = messages.CHAIN_BLOCKS_MAX if chain else 0
         if not (session.questions.spend(now) and session.blocks.spend(now, blocks)):
             raise TooManyQuestions("it asks too much")
-        may_stop = is_loopback(session.address)
+        may_stop = is_near(session.address)
         answer = self._answer(message, session.address, now, may_stop=may_stop)
         self._say(session.number, answer)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import itertools
 import logging
 import pickle
@@ -45,6 +44,7 @@ from distributed.scheduler import KilledWorker
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
 
+from nonsuch.addresses import is_loopback
 from nonsuch.errors import LocalError
 from nonsuch.search.engines.engine import Piece, halt_here, perform
 from nonsuch.search.engines.reopening import Reopening
@@ -583,7 +583,7 @@ def _remote(address: str, *, insecure: bool) -> Connect:
             f"Dask's own settings want encryption (distributed.comm.require-encryption), which"
             f" {address} has not: tls://{host}:{port}"
         )
-    elif not (insecure or _is_loopback(host)):
+    elif not (insecure or is_loopback(host)):
         raise LocalError(
             f"whoever is on the way to {host} could run code here and there: use"
             f" tls://{host}:{port}, or say --insecure"
@@ -606,15 +606,6 @@ def _parsed(address: str) -> tuple[str, str, int]:
     raise LocalError(
         f"a Dask scheduler is dask://HOST:PORT or tls://HOST:PORT, not {address[:80]!r}"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _mutual_tls() -> Security:
