@@ -451,6 +451,24 @@ def test_a_worker_that_stands_still_is_given_up_and_the_others_are_not() -> None
     assert bench.happens(Searched(5, 6000, ())) == []
 
 
+def test_a_search_that_gets_on_is_not_given_up_however_slow() -> None:
+    bench = clustered(1)
+    leased(bench, 1)
+    bench.now = 2.0
+    bench.happens(Searched(1, 2000, ()))
+    leased(bench, 2, 3)
+    effects: list[Effect] = []
+    for hashes in range(1, 20):
+        bench.happens(Advanced(2, hashes))
+        effects += beaten(bench, bench.now + 5.0)
+    assert not [each for each in effects if isinstance(each, Cancel)]
+    # And who waits for its slot is not lost either, but whoever has it is when it stands still.
+    for _ in range(3):
+        bench.happens(Advanced(2, 19))
+        effects += beaten(bench, bench.now + 5.0)
+    assert [effect.task for effect in effects if isinstance(effect, Cancel)][0] == 2
+
+
 def test_what_is_searched_in_this_process_is_never_given_up() -> None:
     _, effects = slow_worker(workers=0)
     assert not [each for each in effects if isinstance(each, Cancel)]

@@ -8,8 +8,8 @@ on who has what even where a message was lost.
 
 **A frozen worker** is this miner's business and nobody else's. Its miner beats for it, so to the
 pool it lives; and whoever runs a cluster's searches waits for a worker that is there as long as it
-is there. Only the miner sees one search of many go on for many times as long as the others did. It
-gives that one up: it cancels the search and no longer names the lease, and the pool has it back.
+is there. Only the miner sees one search of many go on for many times as long as the others did and
+get nowhere. It cancels the search and no longer names the lease, and the pool has it back.
 
 A pool is not believed either: a lease that is too long for its nonce field, or whose share limit
 would make the miner collect more than a result can carry, is refused with an error that ends the
@@ -19,6 +19,7 @@ connection, and queues are bounded.
 from __future__ import annotations
 
 import random
+from itertools import islice
 
 from nonsuch.errors import LocalError, RemoteError, RemoteProtocolError
 from nonsuch.networks.pool import facts, messages
@@ -84,9 +85,11 @@ class Task:
 
     `number` is that of its search, 0 while it waits. The search should be over at so many `rounds`
     of its own length from `since` on: those that were begun before it have the slots first.
+    `advanced_at` is when it had last tried more nonces than before.
     """
 
     __slots__ = (
+        "advanced_at",
         "began",
         "goal",
         "hashes",
@@ -106,6 +109,7 @@ class Task:
         self.number = 0
         self.began = 0.0
         self.since = 0.0
+        self.advanced_at = 0.0
         self.rounds = 1.0
         self.hashes = 0
 
@@ -113,6 +117,12 @@ class Task:
         """From now on it is the search at this place, counted from 1, in the line for `slots`."""
         self.since = now
         self.rounds = max(1.0, place / max(1, slots))
+
+    def advance(self, hashes: int, now: float) -> None:
+        """So many nonces of it are tried by now."""
+        if hashes > self.hashes:
+            self.advanced_at = now
+        self.hashes = hashes
 
 
 class Pace:
@@ -131,10 +141,10 @@ class Pace:
             self._seconds = max(seconds, remembered)
 
     def is_lost(self, task: Task, now: float) -> bool:
-        """Whether this search takes so long that nobody can be at it any more."""
+        """Whether this search takes so long, without a step, that nobody can be at it any more."""
         expected = self._seconds * task.lease.count * task.rounds
         bound = max(GIVE_UP_SECONDS_MIN, GIVE_UP_FACTOR * expected)
-        return self._seconds > 0 and now - task.since > bound
+        return self._seconds > 0 and now - max(task.since, task.advanced_at) > bound
 
 
 class Miner:
@@ -178,7 +188,7 @@ class Miner:
             case Searched():
                 return self._on_searched(event, now)
             case Advanced(task=task) if task in self._searches:
-                self._searches[task].hashes = event.hashes
+                self._searches[task].advance(event.hashes, now)
             case Tick():
                 return self._on_tick(now)
             case Started():
@@ -354,7 +364,9 @@ class Miner:
         effects: list[Effect] = []
         if not self._capacity.workers:
             return effects
-        for task in [each for each in self._searches.values() if self._pace.is_lost(each, now)]:
+        # The others have no slot yet: whoever has it may be slow, and yet get on.
+        begun = islice(self._searches.values(), max(1, self._capacity.slots))
+        for task in [each for each in begun if self._pace.is_lost(each, now)]:
             self._drop(task, now)
             # Perhaps it is only slow: next time such a search has longer.
             self._pace.add(task, task.lease.count, self._capacity.slots, now)
