@@ -96,9 +96,10 @@ class State:
         job.records += 1
         if job.records >= max(SNAPSHOT_RECORDS, SNAPSHOT_FACTOR * len(job.book.done)):
             job.records = 0
-            # What waits for its audit is not for the disk.
+            # What waits for its audit is not for the disk, and be it for that of a piece.
             waiting = (audit for audit in self.open_audits() if audit.job is job)
-            snapshot = job.snapshot(RangeSet(range(each.start, each.stop) for each in waiting))
+            entries = (range(each.entry.start, each.entry.stop) for each in waiting)
+            snapshot = job.snapshot(RangeSet(entries))
             self.persist(JOB_SUBJECT + job.id, snapshot, replaces=True)
         else:
             self.persist(JOB_SUBJECT + job.id, record)
