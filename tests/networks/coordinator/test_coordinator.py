@@ -395,6 +395,34 @@ def test_bitcoins_rule_looks_back_once_a_period() -> None:
 # What is seen, and what cannot be.
 
 
+def rounds_seconds(bench: Bench, number: int) -> float:
+    """How long the round took that this agent ends."""
+    (fact,) = (each for each in told(bench.solve(number)) if isinstance(each, facts.BlockAccepted))
+    return fact.seconds
+
+
+def test_the_first_round_begins_when_an_agent_gets_its_header() -> None:
+    bench = Bench(agents=0)
+    bench.pass_time(70.0)
+    bench.join(1)
+    bench.pass_time(2.0)
+    bench.join(2)
+    bench.pass_time(1.0)
+    assert rounds_seconds(bench, 2) == 3.0
+    bench.pass_time(4.0)
+    assert rounds_seconds(bench, 1) == 4.0
+
+
+def test_so_does_the_first_round_of_one_that_was_started_again() -> None:
+    before = Bench()
+    before.solve(1)
+    bench = Bench(agents=0, records=before.kept)
+    bench.pass_time(70.0)
+    bench.join(1)
+    bench.pass_time(2.0)
+    assert rounds_seconds(bench, 1) == 2.0
+
+
 def test_statistics_describe_the_first_hundred_agents() -> None:
     bench = Bench(agents=150)
     bench.now = 4.0

@@ -120,7 +120,7 @@ class Coordinator:
 
     def _on_started(self, records: tuple[object, ...], now: float) -> list[Effect]:
         """Build the chain again, with every check that an agent's answer gets."""
-        self._began = self._tip_at = now
+        self._began = now
         self._broadcast_at = now + self._settings.block_seconds
         for number, record in enumerate(records):
             self.ledger.restore(number, record)
@@ -171,6 +171,8 @@ class Coordinator:
 
     def _issue(self, sessions: Iterable[Session], now: float) -> list[Effect]:
         sessions = list(sessions)
+        if sessions and not self._counts["headers"]:
+            self._tip_at = now  # Until then nobody could have searched.
         headers = self._template.issue((each.place for each in sessions), self._unix(now))
         effects: list[Effect] = []
         for session, header in zip(sessions, headers, strict=True):
