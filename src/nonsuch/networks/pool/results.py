@@ -208,19 +208,19 @@ class Results:
         state = self._state
         miner.caught = True
         state.counts["cheats"] += 1
-        peer = state.roster.peers.get(miner.peer)
-        if peer is not None:
-            state.drop(peer, f"cheating: {reason}")
-        self._leases.lose_all(miner, "cheated")
         dropped = [audit.job for audit in state.desk.drop(suspect=miner)]
         redone = self._void(miner)
         drift = miner.drift
         shares, expected = drift.observed, round(drift.expected, 1)
-        state.emit(
+        state.emit(  # Before what comes of it, so that whoever hears of that knows why.
             facts.Cheated(
                 miner.name, miner.address, reason, shares, expected, miner.results, redone
             )
         )
+        peer = state.roster.peers.get(miner.peer)
+        if peer is not None:
+            state.drop(peer, f"cheating: {reason}")
+        self._leases.lose_all(miner, "cheated")
         for job in dropped:
             self._jobs.complete_if_done(job, now)
         self._leases.serve_idle(now)
