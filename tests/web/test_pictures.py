@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TypeVar
 
 import msgspec
@@ -11,14 +12,19 @@ from nonsuch.networks.coordinator import facts as coordinator
 from nonsuch.networks.gossip import facts as gossip
 from nonsuch.networks.peer import facts as peer
 from nonsuch.networks.pool import facts as pool
+from nonsuch.networks.pool.messages import Hello, Lease, PuzzleForm, Refused, Result, Submit
+from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.race import facts as race
 from nonsuch.networks.race.ledger import Entry
+from nonsuch.node import Connected, Effect, Emit, Event, Received, Send, Started
 from nonsuch.web import fleet, rows
 from nonsuch.web.observations import Observation, observed_fact
 from nonsuch.web.picture import Picture
+from nonsuch.web.pictures import chain
 from nonsuch.web.pictures.board import wilson
 from nonsuch.web.rows import About, Network
-from nonsuch.work.presets import liteminer
+from nonsuch.work.presets import liteminer, plain
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -267,15 +273,95 @@ def test_a_cheat_is_caught_and_its_work_done_again() -> None:
     ]
 
 
+class Deceived:
+    """A pool's core, and a miner that lies: told of in the order in which they tell it."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.core = Pool(PoolSettings(audit_fraction=0), random.Random(0))
+        self.connections = 1
+        self.lease: Lease | None = None
+        self.happens(Started())
+        self.happens(Connected(1, "client:1", "nonsuch"))
+        self.happens(Received(1, Hello("client")))
+        job = Submit(JOB, PuzzleForm.of(plain(b"a job ")), 0, 10**6, None)
+        self.happens(Received(1, job))
+
+    def happens(self, event: Event) -> None:
+        for effect in self.core.handle(event, self.story.now):
+            self.comes_of_it(effect)
+
+    def comes_of_it(self, effect: Effect) -> None:
+        match effect:
+            case Emit(fact=fact):
+                self.story.tells("pool", fact)
+            case Send(message=Lease() as lease):
+                self.lease = lease
+            case Send(message=Refused(reason=reason, final=final)):
+                self.story.tells("miner-2", pool.PoolRefused(reason, final))
+            case _:
+                pass
+
+    def is_lied_to(self) -> None:
+        """The miner comes, and its first result has a nonce that is not of its lease."""
+        self.connections += 1
+        self.happens(Connected(self.connections, f"liar:{self.connections}", "nonsuch"))
+        self.happens(Received(self.connections, Hello("miner", name="miner-2")))
+        assert self.lease is not None
+        stop = self.lease.start + self.lease.count
+        self.happens(Received(self.connections, Result(self.lease.lease, stop, (stop + 7,))))
+
+
 def test_what_comes_of_a_cheat_is_told_once() -> None:
-    story = pool_story()
-    story.tells("pool", pool.Cheated("miner-2", "x", "left out 17 shares", 0, 17.0, 1, 0))
-    before = story.told
-    story.tells("pool", pool.PeerDropped("x", "cheating: left out 17 shares"))
-    story.tells("miner-2", pool.PoolRefused("cheating: left out 17 shares", False))
-    assert story.told == before
+    story = Story("pool")
+    deceived = Deceived(story)
+    deceived.is_lied_to()
+    joined, caught = story.told[-2:]
+    assert joined == "miner-2 joined the pool, which has 1 miner now."
+    assert caught.startswith("miner-2 was caught cheating: ")
+    facts = story.picture.facts
+    assert (facts["peer dropped"], facts["pool refused"], facts["cheated"]) == (1, 1, 1)
     story.tells("pool", pool.PeerDropped("y", "silent for 5 s"))
     assert story.told[-1] == "pool ended a connection: silent for 5 s."
+
+
+def test_a_liar_that_comes_back_is_counted_and_fills_no_page() -> None:
+    story = Story("pool")
+    deceived = Deceived(story)
+    before = len(story.told)
+    for _ in range(5):
+        deceived.is_lied_to()
+        story.tells("miner-2", pool.ConnectionLost("the pool hung up"), after=0.1)
+    joined, caught, lost = story.told[before:]
+    assert joined == "miner-2 joined the pool 5 times."
+    assert caught.startswith("miner-2 was caught cheating 5 times; the last: ")
+    assert lost == "miner-2 lost the pool 5 times: the pool hung up."
+    assert story.nodes["miner-2"].note == "miner-2 lost the pool: the pool hung up."
+
+
+def test_how_many_there_are_is_said_of_one_who_joins_and_not_of_several() -> None:
+    story = Story("pool")
+    for count in range(1, 5):
+        story.tells("pool", pool.MinerJoined(f"m{count}", f"x:{count}", "nonsuch", count), after=1)
+        if count == 1:
+            assert story.told == ["m1 joined the pool, which has 1 miner now."]
+    assert story.told == ["4 miners joined the pool."]
+
+
+def test_what_goes_on_ends_with_the_pool() -> None:
+    story = pool_story()
+    story.tells("", fleet.ProcessKilled("pool"))
+    for name in ("miner-1", "miner-2"):
+        story.tells(name, pool.ConnectionLost("connection reset"))
+    story.tells("", fleet.ProcessStarted("pool", "pool", again=True))
+    story.tells("pool", pool.MinerJoined("miner-1", "127.0.0.1:1", "nonsuch", 1))
+    assert story.told[-5:] == [
+        "miner-1 and miner-2 joined the pool.",
+        "pool was killed.",
+        "miner-1 and miner-2 lost the pool: connection reset.",
+        "pool was started again.",
+        "miner-1 joined the pool, which has 1 miner now.",
+    ]
 
 
 def test_a_lease_that_is_told_of_late_does_not_undo_what_is_done() -> None:
@@ -389,6 +475,23 @@ def test_a_block_that_was_best_before_its_finder_was_known_counts() -> None:
     assert (row.mined, row.kept, row.share) == (1, 1, 1.0)
 
 
+def test_stale_blocks_are_counted_though_their_rows_have_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chain, "BLOCKS_MAX", 10)
+    story = Story("gossip")
+    story.begins("a", "b", "c", role="gossip")
+    mined(story, "a", "best 0", "", 0, "b c")
+    for height in range(1, 41):
+        mined(story, "a", f"best {height}", f"best {height - 1}", height, "b c")
+        if not height % 4:
+            side = gossip.BlockAccepted(f"x {height}", f"best {height - 1}", height, "", "d", False)
+            story.tells("b", side)
+    totals = story.table("block_totals", rows.BlockTotals)["totals"]
+    assert (totals.blocks, totals.stale) == (51, 10)
+    assert len(story.table("blocks", rows.Block)) == 10
+
+
 def test_a_wilson_interval_is_that_of_the_textbook() -> None:
     # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
@@ -417,6 +520,39 @@ def test_a_race_has_a_lane_for_each_node_and_one_winner() -> None:
     assert row.lanes["Node1"].completed == 105.75
     assert list(story.table("ledger", Entry).values()) == [entry]
     assert story.told[-1] == "Node1 won the race for 'pay' with nonce 4,711."
+
+
+def wins(story: Story, node: str, text: str, number: int) -> None:
+    story.tells(node, race.PowStarted(text, number, story.now))
+    story.tells(node, race.RaceWon(text, number))
+    entry = Entry(node, text, number, "0000ab", 0.25, "then", "now")
+    story.tells(node, race.LedgerUpdated(entry))
+
+
+def test_wins_only_grow_though_old_races_have_no_row() -> None:
+    story = Story("race")
+    for number in range(1, 251):
+        wins(story, "Node1" if number % 5 else "Node2", "pay", number)
+    totals = story.table("race_totals", rows.RaceTotals)["totals"]
+    assert (totals.races, totals.entries) == (250, 250)
+    assert {name: row.kept for name, row in story.nodes.items()} == {"Node1": 200, "Node2": 50}
+    assert (len(story.table("races", rows.Race)), len(story.table("ledger", Entry))) == (100, 200)
+
+
+def test_wins_are_one_sentence_until_something_else_is_told() -> None:
+    story = Story("race")
+    wins(story, "Node1", "pay", 1)
+    wins(story, "Node2", "pay", 2)
+    assert story.told == ["2 races were won; the last: Node2 won the race for 'pay'."]
+    story.tells("", fleet.ProcessKilled("Node2"))
+    for number in range(3, 400):
+        wins(story, "Node1", "pay", number)
+    assert story.told == [
+        "2 races were won; the last: Node2 won the race for 'pay'.",
+        "Node2 was killed.",
+        "397 races were won; the last: Node1 won the race for 'pay'.",
+    ]
+    assert story.nodes["Node1"].note == "Node1 won the race for 'pay'."
 
 
 def test_who_tells_of_nodes_that_join_is_the_keeper() -> None:
@@ -497,3 +633,27 @@ def test_the_table_and_the_sentence_have_the_same_time() -> None:
     assert row.solved is not None
     assert row.solved - row.at == 9.5
     assert story.told[-1] == "127.0.0.1:1 solved block 0, after 9.5 s."
+
+
+def test_rounds_are_counted_though_their_rows_have_gone_and_faults_stay_on_the_page() -> None:
+    story = Story("coordinator")
+    for count in (1, 2):
+        story.tells("hub", coordinator.AgentJoined(f"127.0.0.1:{count}", count))
+    assert story.told == ["127.0.0.1:1 and 127.0.0.1:2 joined."]
+    for height in range(400):
+        fact = coordinator.BlockAccepted(f"b{height}", height, 7, "127.0.0.1:1", 0.5)
+        story.tells("hub", fact)
+        story.tells("hub", coordinator.AnswerStale("127.0.0.1:2", height))
+        if not height % 100:
+            reason = f"version {height}, not 4"
+            story.tells("hub", coordinator.AnswerRefused("127.0.0.1:2", "version", reason))
+    totals = story.table("round_totals", rows.RoundTotals)["totals"]
+    assert (totals.solved, totals.stale, totals.refused) == (400, 400, 4)
+    assert totals.answers == 804
+    assert len(story.table("rounds", rows.Round)) == 200
+    refused = [text for text in story.told if "was refused an answer" in text]
+    assert len(refused) == 4
+    assert len(story.told) == 10
+    assert story.told[-1] == (
+        "99 blocks were solved; the last: 127.0.0.1:1 solved block 399, after 0.5 s."
+    )

@@ -17,6 +17,7 @@ from nonsuch.web.pictures.sentences import (
     PAUSE_SECONDS,
     TOLD_CHARACTERS_MAX,
     TOLD_MAX,
+    Again,
     Sentences,
     Words,
     shortened,
@@ -105,6 +106,50 @@ def test_a_terminal_gets_some_names_and_then_numbers_that_double() -> None:
     assert len(sentences.lines) == TOLD_MAX
 
 
+def test_what_is_told_of_the_same_again_says_how_often_and_what_the_last_was() -> None:
+    sentences = Sentences()
+    for number in range(1, 10):
+        again = Again(" was caught", f"; the last: lie {number}.")
+        words = Words(f" was caught: lie {number}.", "", again)
+        sentences.tell_of(float(number), "cheated", "a", "miner", words)
+        if number == 1:
+            assert texts(sentences) == ["a was caught: lie 1."]
+    assert texts(sentences) == ["a was caught 9 times; the last: lie 9."]
+    sentences.tell_of(9.0, "cheated", "b", "miner", words)
+    assert texts(sentences) == ["a and b were caught 10 times; the last: lie 9."]
+    assert list(sentences.lines) == [
+        *(f"a was caught: lie {number}." for number in (1, 2, 3)),
+        *(f"a was caught {number} times; the last: lie {number}." for number in (4, 8)),
+    ]
+
+
+def test_what_was_told_once_of_each_has_no_count() -> None:
+    sentences = Sentences()
+    words = Words(" joined, which makes 7.", "", Again(" joined"))
+    for name in "abcd":
+        sentences.tell_of(0.0, "joined", name, "miner", words)
+    assert texts(sentences) == ["4 miners joined."]
+
+
+def test_a_row_of_the_same_is_one_sentence_that_ends_with_a_new_one() -> None:
+    sentences = Sentences()
+    sentences.tell_of(0.0, "lost", "a", "agent", LOST)
+    for number in range(5):
+        sentences.tell_in_a_row(1.0, "b", f"b won race {number}.", "races were won", "good")
+        # What goes on there is no new sentence.
+        sentences.tell_of(1.0, "lost", "a", "agent", LOST)
+    assert texts(sentences) == [
+        "5 races were won; the last: b won race 4.",
+        "a lost the coordinator: connection refused.",
+    ]
+    sentences.tell(2.0, "c", "c was killed.", "fault")
+    sentences.tell_in_a_row(3.0, "d", "d won race 5.", "races were won", "good")
+    assert texts(sentences)[-2:] == ["c was killed.", "d won race 5."]
+    sentences.end()
+    sentences.tell_in_a_row(4.0, "d", "d won race 6.", "races were won", "good")
+    assert texts(sentences)[-2:] == ["d won race 5.", "d won race 6."]
+
+
 def test_hashes_are_cut_to_what_people_compare() -> None:
     assert shortened(f"the hash {'ab' * 32} is above") == "the hash ababababab… is above"
     assert shortened(f"0x{'0' * 20}{'7' * 44}") == f"0x{'0' * 20}777777…"
@@ -125,7 +170,10 @@ def test_hashes_are_cut_to_what_people_compare() -> None:
 def test_there_are_never_too_many(told: list[tuple[float, str, int]]) -> None:
     sentences = Sentences()
     for at, name, cause in told:
-        sentences.tell_of(at, "lost", name, "agent", Words("", cause=str(cause)))
+        words = Words("", cause=str(cause), again=Again("") if cause % 2 else None)
+        sentences.tell_of(at, "lost", name, "agent", words)
+        if cause % 3:
+            sentences.tell_in_a_row(at, name, "one", str(cause % 3))
         sentences._check()
         sentences.table._check()
 

@@ -13,11 +13,13 @@ import msgspec
 from nonsuch.web.tables import Whole
 
 __all__ = [
+    "TOTALS",
     "About",
     "Agent",
     "Audit",
     "Best",
     "Block",
+    "BlockTotals",
     "Job",
     "JobState",
     "Kind",
@@ -27,14 +29,19 @@ __all__ = [
     "Node",
     "NodeState",
     "Race",
+    "RaceTotals",
     "Rate",
     "Reorg",
     "Role",
     "Round",
+    "RoundTotals",
     "Shard",
     "ShardState",
     "Told",
 ]
+
+TOTALS = "totals"
+"""The one row of a table of totals."""
 
 Network = Literal["pool", "gossip", "peer", "race", "coordinator"]
 Role = Literal[
@@ -186,6 +193,13 @@ class Block(msgspec.Struct):
     data: str = ""
 
 
+class BlockTotals(msgspec.Struct):
+    """Of all blocks that were told of, those too whose rows have gone."""
+
+    blocks: int = 0
+    stale: int = 0
+
+
 class Reorg(msgspec.Struct):
     """A node went over to another branch."""
 
@@ -222,6 +236,13 @@ class Race(msgspec.Struct):
     lanes: dict[str, Lane] = {}
 
 
+class RaceTotals(msgspec.Struct):
+    """Of all races, and of all that was written, also what has no row any more."""
+
+    races: int = 0
+    entries: int = 0
+
+
 # Of a coordinator.
 
 
@@ -249,3 +270,12 @@ class Agent(msgspec.Struct):
     accepted: int = 0
     stale: int = 0
     errors: int = 0
+
+
+class RoundTotals(msgspec.Struct):
+    """Of all rounds, those too whose rows have gone."""
+
+    solved: int = 0
+    answers: int = 0
+    stale: int = 0
+    refused: int = 0

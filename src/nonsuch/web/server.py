@@ -472,9 +472,12 @@ class Tables(msgspec.Struct, omit_defaults=True):
     audits: dict[str, rows.Audit] = {}
     blocks: dict[str, rows.Block] = {}
     reorgs: dict[str, rows.Reorg] = {}
+    block_totals: dict[str, rows.BlockTotals] = {}
     races: dict[str, rows.Race] = {}
+    race_totals: dict[str, rows.RaceTotals] = {}
     ledger: dict[str, Entry] = {}
     rounds: dict[str, rows.Round] = {}
+    round_totals: dict[str, rows.RoundTotals] = {}
     agents: dict[str, rows.Agent] = {}
 
 

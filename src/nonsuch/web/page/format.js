@@ -75,13 +75,18 @@ export function seconds(value) {
 /** @param {number} value @param {number} width */
 const padded = (value, width) => String(value).padStart(width, "0");
 
-/** Unix seconds as the reader's time of day. @param {number} at @param {number} [digits] */
+/**
+ * Unix seconds as the reader's time of day: what has not begun is not shown, as on any clock. Times
+ * are told to the microsecond, and a double is a little off it.
+ * @param {number} at @param {number} [digits] at most 6
+ */
 export function timeOfDay(at, digits = 0) {
   const unit = 10 ** digits;
-  const whole = Math.floor(Math.round(at * unit) / unit);
+  const passed = Math.floor(Math.round(at * 1e6) / 10 ** (6 - digits));
+  const whole = Math.floor(passed / unit);
   const date = new Date(whole * 1000);
   const text = [date.getHours(), date.getMinutes(), date.getSeconds()];
-  const rest = Math.round(at * unit) - whole * unit;
+  const rest = passed - whole * unit;
   return text.map((part) => padded(part, 2)).join(":") + (digits ? `.${padded(rest, digits)}` : "");
 }
 

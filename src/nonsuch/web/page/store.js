@@ -42,6 +42,12 @@ export class Store {
     return this.#tables.get(name) ?? NOTHING;
   }
 
+  /** What all that was told of adds up to, rows that have gone too: of blocks, races or rounds.
+   * @param {"block" | "race" | "round"} of @returns {Row} */
+  totals(of) {
+    return this.table(`${of}_totals`).get("totals") ?? {};
+  }
+
   /** The rows of one owner: a job's shards, a node's rates. @param {string} name @param {string} owner */
   owned(name, owner) {
     return this.#owned.get(name)?.get(owner) ?? NOTHING;

@@ -19,7 +19,7 @@ import msgspec
 
 from nonsuch.web import fleet
 from nonsuch.web.observations import Observation, event_name
-from nonsuch.web.pictures.sentences import Sentences, Words
+from nonsuch.web.pictures.sentences import Again, Sentences, Words
 from nonsuch.web.rows import About, Kind, Network, Node, NodeState, Role, Told
 from nonsuch.web.tables import AnyTable, Table
 
@@ -39,6 +39,9 @@ _ROLES: dict[Network, Role] = {
     "coordinator": "agent",
 }
 """What a node is of which nothing is known but that it spoke."""
+
+_HUBS: frozenset[Role] = frozenset({"pool", "coordinator", "keeper"})
+"""Those that all others live by: when one dies or begins anew, so does what is told of them."""
 
 _NOUNS: dict[Role, str] = {"gossip": "node", "race": "node"}
 """What those are called of whose role people do not speak."""
@@ -230,6 +233,7 @@ class Board:
         *,
         of: str | None = None,
         cause: str | None = None,
+        again: Again | None = None,
     ) -> None:
         """Tell people about `of`, or the node that told it, and of others if it goes on.
 
@@ -238,9 +242,14 @@ class Board:
         name = now.node if of is None else of
         row = self.nodes.get(name)
         role = _ROLES[self.network] if row is None else row.role
-        words = Words(after, cause)
+        words = Words(after, cause, again)
         self.sentences.tell_of(now.at, now.fact, name, _NOUNS.get(role, role), words, kind)
         self._note(name, words.text(name))
+
+    def tell_in_a_row(self, now: Observation, of: str, text: str, what: str) -> None:
+        """Tell people of a success, and of how many there were where one follows another."""
+        self.sentences.tell_in_a_row(now.at, of, text, what, "good")
+        self._note(of, text)
 
     def _note(self, node: str, text: str) -> None:
         row = self.nodes.get(node)
@@ -269,21 +278,32 @@ class Board:
         if fact.rate is not None:
             row.rate, row.measured = fact.rate, self.about.rows["about"].virtual
         self._set(row, "starting", now.at)
+        self._ends_with(row)
         self.tell_of(now, f" was started{' again' * fact.again}.", of=fact.name)
 
     def _ready(self, now: Observation, fact: fleet.ProcessReady) -> None:
         self.heard(fact.name, now.at)
 
     def _ended(self, now: Observation, fact: fleet.ProcessEnded) -> None:
-        self._set(self.node(fact.name), "dead", now.at)
+        self._dies(fact.name, now.at)
         self.tell_of(now, f" ended by itself: {fact.why}", "fault", of=fact.name)
 
     def _stopped(self, now: Observation, fact: fleet.ProcessStopped) -> None:
-        self._set(self.node(fact.name), "dead", now.at)
+        self._dies(fact.name, now.at)
         self.tell_of(now, " was stopped.", of=fact.name)
 
+    def _dies(self, name: str, at: float) -> None:
+        row = self.node(name)
+        self._set(row, "dead", at)
+        self._ends_with(row)
+
+    def _ends_with(self, row: Node) -> None:
+        """What went on with a hub is over; what comes now is told anew."""
+        if row.role in _HUBS:
+            self.sentences.end()
+
     def _was_killed(self, now: Observation, fact: fleet.ProcessKilled) -> None:
-        self._set(self.node(fact.name), "dead", now.at)
+        self._dies(fact.name, now.at)
         key = self.tell(now.at, fact.name, f"{fact.name} was killed.", "fault")
         if fact.name in self.nodes.rows:
             self._killed[fact.name] = key

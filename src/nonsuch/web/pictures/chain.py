@@ -24,7 +24,7 @@ from nonsuch.networks.peer import facts as peer
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, Handlers, handlers, on, wilson
 from nonsuch.web.pictures.sentences import general, plural
-from nonsuch.web.rows import Block, Node, NodeState, Reorg
+from nonsuch.web.rows import TOTALS, Block, BlockTotals, Node, NodeState, Reorg
 from nonsuch.web.tables import AnyTable, Table
 
 __all__ = ["ChainPart"]
@@ -99,7 +99,10 @@ class ChainPart:
         self._flipped: dict[str, None] = {}
         self.blocks: Table[Block] = Table("blocks", BLOCKS_MAX)
         self.reorgs: Table[Reorg] = Table("reorgs", REORGS_MAX)
-        self.tables: tuple[AnyTable, ...] = (self.blocks, self.reorgs)
+        self.totals: Table[BlockTotals] = Table("block_totals", 1)
+        self._total = BlockTotals()
+        self.totals.put(TOTALS, self._total)
+        self.tables: tuple[AnyTable, ...] = (self.blocks, self.reorgs, self.totals)
         self.handlers: Handlers = handlers(
             (
                 on(BlockMined, self._mined),
@@ -220,6 +223,8 @@ class ChainPart:
             self._make_room()
             self._entries[name] = entry
             self.blocks.put(name, entry.row)
+            self._total.blocks += 1
+            self._count_stale(1)
             self._adopt(entry)
         elif parent and not entry.row.parent:
             entry.row.parent = parent
@@ -357,6 +362,7 @@ class ChainPart:
         row.best = best
         if row.id in self._entries:
             self.blocks.touch(row.id)
+        self._count_stale(-1 if best else 1)
         if row.height == 0:
             return  # Nobody competed for the first block.
         change = 1 if best else -1
@@ -365,6 +371,10 @@ class ChainPart:
         if miner is not None:
             miner.kept += change
         self._flipped[row.id] = None
+
+    def _count_stale(self, change: int) -> None:
+        self._total.stale += change
+        self.totals.touch(TOTALS)
 
     def _judge_all(self) -> None:
         for entry in self._entries.values():

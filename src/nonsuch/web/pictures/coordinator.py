@@ -13,8 +13,8 @@ from typing import TypeVar
 from nonsuch.networks.coordinator import facts
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, Handlers, handlers, on, wilson
-from nonsuch.web.pictures.sentences import general, plural
-from nonsuch.web.rows import Agent, NodeState, Round
+from nonsuch.web.pictures.sentences import Again, general, plural
+from nonsuch.web.rows import TOTALS, Agent, NodeState, Round, RoundTotals
 from nonsuch.web.tables import AnyTable, Table, whole
 
 __all__ = ["CoordinatorPart"]
@@ -43,10 +43,12 @@ class CoordinatorPart:
         self._senders: dict[str, tuple[str, int]] = {}
         self._present = 0
         self._height = -1
-        self._accepted_count = 0
         self.rounds: Table[Round] = Table("rounds", ROUNDS_MAX)
         self.agents: Table[Agent] = Table("agents", AGENTS_MAX)
-        self.tables: tuple[AnyTable, ...] = (self.rounds, self.agents)
+        self.totals: Table[RoundTotals] = Table("round_totals", 1)
+        self._total = RoundTotals()
+        self.totals.put(TOTALS, self._total)
+        self.tables: tuple[AnyTable, ...] = (self.rounds, self.agents, self.totals)
         self.handlers: Handlers = handlers(
             (
                 on(facts.Restored, self._restored),
@@ -92,7 +94,8 @@ class CoordinatorPart:
 
     def _here(self, now: Observation, agent: str, after: str, agents: int) -> None:
         words = f"{after}: {plural(agents, 'agent')} now."
-        self._board.tell_of(now, words, of=self._named(agent), cause=after)
+        again = Again(after)
+        self._board.tell_of(now, words, of=self._named(agent), cause=after, again=again)
 
     def _agent_dropped(self, now: Observation, fact: facts.AgentDropped) -> None:
         after = f" was let go: {fact.reason}."
@@ -102,7 +105,7 @@ class CoordinatorPart:
     def _block_accepted(self, now: Observation, fact: facts.BlockAccepted) -> None:
         self._board.node(now.node, "coordinator")
         self._stands(now, fact.block, fact.height)
-        self._accepted_count += 1
+        self._answered().solved += 1
         if fact.block in self._solvers:
             self._learn(fact.agent, self._solvers.pop(fact.block))
         elif fact.agent not in self._names:
@@ -119,9 +122,16 @@ class CoordinatorPart:
         self._open(now, fact.height + 1, fact.block)
         self._won(name)
         text = f"{name} solved block {fact.height:,}, after {fact.seconds:.1f} s."
-        self._board.tell(now.at, name, text, "good")
+        self._board.tell_in_a_row(now, name, text, "blocks were solved")
+
+    def _answered(self) -> RoundTotals:
+        """One more answer, of whatever kind."""
+        self.totals.touch(TOTALS)
+        self._total.answers += 1
+        return self._total
 
     def _answer_stale(self, now: Observation, fact: facts.AnswerStale) -> None:
+        self._answered().stale += 1
         agent = self._agent(fact.agent)
         agent.answers += 1
         agent.stale += 1
@@ -131,6 +141,7 @@ class CoordinatorPart:
             row.stale += 1
 
     def _answer_refused(self, now: Observation, fact: facts.AnswerRefused) -> None:
+        self._answered().refused += 1
         agent = self._agent(fact.agent)
         agent.answers += 1
         agent.errors += 1
@@ -205,11 +216,11 @@ class CoordinatorPart:
         if winner is None:
             return
         winner.kept += 1
+        solved = self._total.solved
         for row in self._board.nodes.rows.values():
             if row.role == "agent":
-                low, high = wilson(row.kept, self._accepted_count)
-                row.share = row.kept / self._accepted_count
-                row.share_low, row.share_high = low, high
+                row.share = row.kept / solved
+                row.share_low, row.share_high = wilson(row.kept, solved)
                 self._board.touch(row)
 
     # Rounds.

@@ -14,9 +14,9 @@ from nonsuch.errors import LocalError
 from nonsuch.networks.pool import facts
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, handlers, on
-from nonsuch.web.pictures.sentences import general, plural
+from nonsuch.web.pictures.sentences import Again, general, plural
 from nonsuch.web.pictures.spans import SPANS_MAX, Spans
-from nonsuch.web.rows import Audit, Best, Job, Node, NodeState, Rate, Shard, ShardState
+from nonsuch.web.rows import Audit, Best, Job, Kind, Node, NodeState, Rate, Shard, ShardState
 from nonsuch.web.tables import AnyTable, Table, whole
 from nonsuch.work.presets import PRESETS
 from nonsuch.work.ranges import RangeSet
@@ -198,7 +198,7 @@ class PoolPart:
         board.set_state(fact.miner, "up", now.at)
         board.touch(row)
         after = f" joined the pool, which has {plural(fact.miners, 'miner')} now."
-        board.tell_of(now, after, of=fact.miner, cause="")
+        board.tell_of(now, after, of=fact.miner, cause="", again=Again(" joined the pool"))
 
     def _miner_changed(self, now: Observation, fact: facts.MinerChanged) -> None:
         board = self._board
@@ -220,9 +220,10 @@ class PoolPart:
             its = "lease" if fact.leases == 1 else f"{fact.leases} leases"
             back = f"its {its} went back into the queue"
         if not back or not board.came_of_death(fact.miner, back):
-            ending = ", and leases went back into the queue" if back else ""
-            after = f" left the pool ({fact.why}){ending}."
-            board.tell_of(now, after, "fault" if back else "info", of=fact.miner)
+            why = f" ({fact.why}){', and leases went back into the queue' if back else ''}."
+            again = Again(" left the pool", why)
+            kind: Kind = "fault" if back else "info"
+            board.tell_of(now, f" left the pool{why}", kind, of=fact.miner, again=again)
 
     def _lease_lost(self, now: Observation, fact: facts.LeaseLost) -> None:
         self._paint(fact.job, fact.start, fact.stop, "returned", fact.miner, now.at)
@@ -318,10 +319,14 @@ class PoolPart:
             self.jobs.touch(fact.job)
 
     def _cheated(self, now: Observation, fact: facts.Cheated) -> None:
-        again = f"; {plural(fact.redone, 'nonce')} of its are searched again" if fact.redone else ""
-        text = f"{fact.miner} was caught cheating: {fact.reason}{again}."
+        redone = f"; {plural(fact.redone, 'nonce')} of its are searched again"
+        how = f": {fact.reason}{redone if fact.redone else ''}."
+        caught = " was caught cheating"
         self._board.node(fact.miner, "miner")
-        self._board.tell(now.at, fact.miner, text, "fault")
+        again = Again(caught, f"; the last{how}")
+        self._board.tell_of(
+            now, f"{caught}{how}", "fault", of=fact.miner, cause=fact.miner, again=again
+        )
         self._caught = fact.reason
 
     def _is_told(self, reason: str) -> bool:
@@ -337,7 +342,9 @@ class PoolPart:
     # Of a miner.
 
     def _connection_lost(self, now: Observation, fact: facts.ConnectionLost) -> None:
-        self._board.tell_of(now, f" lost the pool: {fact.why}.", "bad")
+        lost = " lost the pool"
+        again = Again(lost, f": {fact.why}.")
+        self._board.tell_of(now, f"{lost}: {fact.why}.", "bad", again=again)
 
     def _pool_refused(self, now: Observation, fact: facts.PoolRefused) -> None:
         if not self._is_told(fact.reason):

@@ -14,8 +14,8 @@ from nonsuch.networks.race import facts
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.web.observations import Observation
 from nonsuch.web.pictures.board import Board, Handlers, handlers, on
-from nonsuch.web.pictures.sentences import general, plural
-from nonsuch.web.rows import Lane, LaneState, NodeState, Race
+from nonsuch.web.pictures.sentences import Again, general, plural
+from nonsuch.web.rows import TOTALS, Lane, LaneState, NodeState, Race, RaceTotals
 from nonsuch.web.tables import AnyTable, Table, whole
 
 __all__ = ["RacePart"]
@@ -54,10 +54,12 @@ class RacePart:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._counts: dict[tuple[str, str], _Count] = {}
-        self._entries_count = 0
         self.races: Table[Race] = Table("races", RACES_MAX)
         self.ledger: Table[Entry] = Table("ledger", LEDGER_MAX)
-        self.tables: tuple[AnyTable, ...] = (self.races, self.ledger)
+        self.totals: Table[RaceTotals] = Table("race_totals", 1)
+        self._total = RaceTotals()
+        self.totals.put(TOTALS, self._total)
+        self.tables: tuple[AnyTable, ...] = (self.races, self.ledger, self.totals)
         self.handlers: Handlers = handlers(
             (
                 on(facts.Restored, self._restored),
@@ -106,7 +108,8 @@ class RacePart:
     def _node_joined(self, now: Observation, fact: facts.NodeJoined) -> None:
         self._board.is_role(now.node, "keeper")
         after = f" joined the ledger's keeper, which has {plural(fact.nodes, 'node')} now."
-        self._board.tell_of(now, after, of=fact.name, cause="")
+        again = Again(" joined the ledger's keeper")
+        self._board.tell_of(now, after, of=fact.name, cause="", again=again)
 
     def _node_left(self, now: Observation, fact: facts.NodeLeft) -> None:
         self._board.tell_of(now, f" left the ledger's keeper: {fact.why}.", "bad", of=fact.name)
@@ -154,7 +157,13 @@ class RacePart:
         race.winner = now.node
         nonce = "" if race.nonce is None else f" with nonce {race.nonce:,}"
         text = f"{now.node} won the race for {_quoted(fact.text)}{nonce}."
-        self._board.tell(now.at, now.node, text, "good")
+        self._board.tell_in_a_row(now, now.node, text, "races were won")
+        self._count_win(now.node)
+
+    def _count_win(self, name: str) -> None:
+        node = self._board.node(name)
+        node.kept += 1
+        self._board.touch(node)
 
     def _lost(self, now: Observation, fact: facts.RaceLost) -> None:
         self._lane(now, fact.text, fact.number).state = "lost"
@@ -166,8 +175,9 @@ class RacePart:
         self._race(now, fact.text, fact.number).winner = fact.winner
 
     def _ledger_updated(self, now: Observation, fact: facts.LedgerUpdated) -> None:
-        self._entries_count += 1
-        self.ledger.put(str(self._entries_count), fact.entry)
+        self._total.entries += 1
+        self.totals.touch(TOTALS)
+        self.ledger.put(str(self._total.entries), fact.entry)
 
     def _count(self, node: str, text: str) -> _Count:
         key = node, _named(text)
@@ -183,8 +193,13 @@ class RacePart:
         if race is None:
             race = Race(_named(text), number, now.at, lanes={})
             self.races.put(key, race)
+            self._add_races(1)
         self.races.touch(key)
         return race
+
+    def _add_races(self, count: int) -> None:
+        self._total.races += count
+        self.totals.touch(TOTALS)
 
     def _lane(self, now: Observation, text: str, number: int) -> Lane:
         """The node's part; one that is not shown where there are too many."""
@@ -205,6 +220,7 @@ class RacePart:
             self.races.touch(key)
         else:
             self.races.drop(key)
+            self._add_races(-1)
         return lane.received
 
     def state_changed(self, name: str, state: NodeState, at: float) -> None:

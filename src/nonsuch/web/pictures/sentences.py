@@ -5,6 +5,9 @@ sentence may be about several: what is told of the same cause while it goes on c
 that is there already, its number and its time, and adds none. Up to `NAMED_MAX` are named, more are
 counted. A cause is what happened and the words that are not names, unless the caller says what is.
 
+What is told of the same node again and again says how often. What happens all the time, such as a
+block, is one sentence until a new one of another kind is begun: it must not push faults out.
+
 At most `TOLD_MAX` sentences are kept, ordered by when they were told last.
 
 A terminal cannot change what it has said. It gets lines: the first few by name, each in a sentence
@@ -15,11 +18,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import NamedTuple
 
 from nonsuch.web.rows import Kind, Told
 from nonsuch.web.tables import Table
 
-__all__ = ["Sentences", "Words", "general", "plural", "shortened"]
+__all__ = ["Again", "Sentences", "Words", "general", "plural", "shortened"]
 
 TOLD_MAX = 300
 """Sentences kept."""
@@ -75,36 +79,53 @@ def _shortened(found: re.Match[str]) -> str:
     return f"{digits[: max(HASH_DIGITS_SHOWN, zeros + HASH_DIGITS_BEHIND_ZEROS)]}…"
 
 
+class Again(NamedTuple):
+    """What is said of what was told more than once: `what`, how often, and then the `rest`."""
+
+    what: str
+    rest: str = "."
+
+
 class Words:
     """What comes after the name in a sentence about one node, or after the names of several.
 
     `cause` is what makes two of them the same; where it is not given, the words are. What begins
-    with "was" begins with "were" where it is about several.
+    with "was" begins with "were" where it is about several. What is true of one time alone, such as
+    how many there are then, is left out of `again`.
     """
 
-    __slots__ = ("after", "cause")
+    __slots__ = ("after", "again", "cause")
 
-    def __init__(self, after: str, cause: str | None = None) -> None:
-        self.after = shortened(after[: 2 * TOLD_CHARACTERS_MAX])
+    def __init__(self, after: str, cause: str | None = None, again: Again | None = None) -> None:
+        self.after = _cut(after)
         self.cause = (after if cause is None else cause)[:TOLD_CHARACTERS_MAX]
+        self.again = None if again is None else Again(_cut(again.what), _cut(again.rest))
 
-    def text(self, who: str, *, many: bool = False) -> str:
-        """The sentence."""
+    def text(self, who: str, members: int = 1, times: int = 1) -> str:
+        """The sentence about so many, of whom it was told so often."""
         after = self.after
-        if many and after.startswith(" was "):
+        if self.again is not None and times > 1:
+            often = f" {times:,} times" if times > members else ""
+            after = f"{self.again.what}{often}{self.again.rest}"
+        if members > 1 and after.startswith(" was "):
             after = f" were {after.removeprefix(' was ')}"
         return f"{who}{after}"[:TOLD_CHARACTERS_MAX]
 
 
-class _GoesOn:
-    """What is told of one cause: since when, the sentence's key, and of whom."""
+def _cut(words: str) -> str:
+    return shortened(words[: 2 * TOLD_CHARACTERS_MAX])
 
-    __slots__ = ("began", "key", "members", "until")
+
+class _GoesOn:
+    """What is told of one cause: since when, the sentence's key, of whom, and how often."""
+
+    __slots__ = ("began", "key", "members", "times", "until")
 
     def __init__(self, at: float, key: str) -> None:
         self.began = self.until = at
         self.key = key
         self.members: dict[str, None] = {}
+        self.times = 0
 
     def takes(self, at: float) -> bool:
         """Whether what is told now belongs to it."""
@@ -116,6 +137,7 @@ class _GoesOn:
         self.members[name] = None
         if len(self.members) > MEMBERS_MAX:
             del self.members[next(iter(self.members))]
+        self.times += 1
         self.until = max(self.until, at)
 
     def who(self, noun: str) -> str:
@@ -125,6 +147,14 @@ class _GoesOn:
             return plural(len(names), noun)
         *others, last = names
         return f"{', '.join(others)} and {last}" if others else last
+
+
+class _InARow(NamedTuple):
+    """The latest sentence about what happens all the time: its key, and how often that was."""
+
+    key: str
+    what: str
+    times: int
 
 
 class Sentences:
@@ -138,6 +168,7 @@ class Sentences:
         self.count = 0
         self.lines: deque[str] = deque(maxlen=TOLD_MAX)
         self._go_on: dict[tuple[str, ...], _GoesOn] = {}
+        self._in_a_row: _InARow | None = None
 
     def tell(self, at: float, node: str, text: str, kind: Kind = "info") -> str:
         """A sentence of its own. Returns its key."""
@@ -171,11 +202,39 @@ class Sentences:
         if len(self._go_on) > CAUSES_MAX:
             del self._go_on[next(iter(self._go_on))]
         row.node = name
-        row.text = words.text(goes_on.who(noun), many=len(goes_on.members) > 1)
+        members = len(goes_on.members)
+        row.text = words.text(goes_on.who(noun), members, goes_on.times)
         row.until = goes_on.until
         self.table.renew(goes_on.key)
-        if len(goes_on.members) > count:
-            self._say(words.text(name), row.text, count + 1)
+        if words.again is not None:
+            self._say(words.text(name), row.text, goes_on.times)
+        elif members > count:
+            self._say(words.text(name), row.text, members)
+
+    def tell_in_a_row(
+        self, at: float, node: str, text: str, what: str, kind: Kind = "info"
+    ) -> None:
+        """A sentence that takes in the one before, where that is of the same.
+
+        `what` is said of many of them: "blocks were solved".
+        """
+        text = shortened(text)
+        last = self._in_a_row
+        row = None if last is None else self.table.get(last.key)
+        if last is None or row is None or last.what != what or last.key != str(self.count):
+            key = self._begin(at, node, text[:TOLD_CHARACTERS_MAX], kind)
+            last, row = _InARow(key, what, 0), self.table.rows[key]
+        self._in_a_row = last = last._replace(times=last.times + 1)
+        if last.times > 1:
+            row.node, row.until = node, max(row.until, at)
+            row.text = f"{last.times:,} {what}; the last: {text}"[:TOLD_CHARACTERS_MAX]
+            self.table.renew(last.key)
+        self._say(text[:TOLD_CHARACTERS_MAX], row.text, last.times)
+
+    def end(self) -> None:
+        """Nothing of what was told goes on: what is told next is another sentence."""
+        self._go_on.clear()
+        self._in_a_row = None
 
     def _say(self, own: str, text: str, count: int) -> None:
         if count <= NAMED_MAX:
@@ -195,4 +254,5 @@ class Sentences:
 
     def _check(self) -> None:
         assert len(self._go_on) <= CAUSES_MAX
-        assert all(0 < len(each.members) <= MEMBERS_MAX for each in self._go_on.values())
+        for each in self._go_on.values():
+            assert 0 < len(each.members) <= min(MEMBERS_MAX, each.times)

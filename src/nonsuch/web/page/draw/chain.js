@@ -3,7 +3,7 @@
 
 import { mayAct } from "../actions.js";
 import { html, panel, sync, table } from "../dom.js";
-import { median, percent, plural, seconds, shortId } from "../format.js";
+import { count, median, percent, plural, seconds, shortId } from "../format.js";
 import { READABLE_SECONDS, paced } from "../frames.js";
 import { moment } from "../moment.js";
 import { figures } from "./plot.js";
@@ -46,15 +46,12 @@ export function chain(page, root) {
 
 /** @param {import("../store.js").Store} store @param {import("./plot.js").Figures} tiles */
 function summarise(store, tiles) {
-  const blocks = store.table("blocks");
-  let [height, stale] = [0, 0];
-  for (const block of blocks.values()) {
-    if (!block.best) stale += 1;
-    else height = Math.max(height, block.height);
-  }
+  const best = [...store.table("blocks").values()].filter((block) => block.best);
+  const height = best.reduce((most, block) => Math.max(most, block.height), 0);
+  const { blocks = 0, stale = 0 } = store.totals("block");
   const standing = [...store.table("nodes").values()].filter((node) => node.tip);
   const tips = [...Map.groupBy(standing, (node) => node.tip).values()].map((nodes) => nodes.length);
-  tiles.set("Height", String(height), plural(blocks.size, "block"));
+  tiles.set("Height", String(height), plural(blocks, "block"));
   tiles.set(
     "Nodes agree",
     standing.length ? `${Math.max(...tips)} of ${standing.length}` : "–",
@@ -62,8 +59,8 @@ function summarise(store, tiles) {
   );
   tiles.set(
     "Stale blocks",
-    blocks.size ? percent(stale / blocks.size) : "–",
-    `${stale} of ${blocks.size}`,
+    blocks ? percent(stale / blocks) : "–",
+    `${count(stale)} of ${count(blocks)}`,
   );
   const recent = travelled(store);
   const reached = recent.filter((block) => block.t90 != null);

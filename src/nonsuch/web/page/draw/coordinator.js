@@ -43,16 +43,18 @@ const took = (round) => (round.solved == null ? null : round.solved - round.at);
 function summarise(store, tiles) {
   const rounds = sorted(store);
   const solved = rounds.map(took).filter((one) => one != null);
-  const sum = (/** @type {string} */ name) =>
-    rounds.reduce((total, round) => total + (round[name] ?? 0), 0);
-  const answers = sum("answers");
-  tiles.set("Round", String(rounds.at(-1)?.height ?? "–"), `${solved.length} solved here`);
-  tiles.set("Time a round", seconds(median(solved)), "median");
-  tiles.set("Answers", count(answers), `${count(sum("refused"))} refused`);
+  const { solved: all = 0, answers = 0, stale = 0, refused = 0 } = store.totals("round");
+  tiles.set("Round", String(rounds.at(-1)?.height ?? "–"), `${count(all)} solved here`);
+  tiles.set(
+    "Time a round",
+    seconds(median(solved)),
+    solved.length < all ? `median of the last ${solved.length}` : "median",
+  );
+  tiles.set("Answers", count(answers), `${count(refused)} refused`);
   tiles.set(
     "Stale",
-    answers ? percent(sum("stale") / answers) : "–",
-    `${count(sum("stale"))} came too late`,
+    answers ? percent(stale / answers) : "–",
+    `${count(stale)} came too late`,
   );
   const agents = [...store.table("agents").keys()];
   const known = agents.map((name) => store.table("nodes").get(name)).filter((row) => row != null);
@@ -104,7 +106,7 @@ function roundTimes(page) {
       (index) => String(rounds[index - SHOWN + rounds.length]?.height ?? ""),
     );
     chart.describe(
-      `Times of the last ${rounds.length} rounds, the longest ${seconds(top / 1.05)}, in the colours of the agents that won them.`,
+      `Times of the last ${plural(rounds.length, "round")}, the longest ${seconds(top / 1.05)}, in the colours of the agents that won them.`,
     );
   }
 
@@ -191,6 +193,7 @@ function agentTable({ store, colours }) {
   ]);
   const note = html("p", { class: "quiet caption" });
   const root = panel("Agents", box, note);
+  const heading = /** @type {Element} */ (box.querySelectorAll("th")[1]);
   const make = (/** @type {[string, Row]} */ [name]) =>
     html(
       "tr",
@@ -204,12 +207,16 @@ function agentTable({ store, colours }) {
     draw: (changes) => {
       if (!changes.any("agents", "nodes")) return;
       const rows = [...store.table("agents")].sort(([left], [right]) => byName(left, right));
+      // Those whose name is their address need not be told apart by it.
+      const hidden = rows.every(([name, agent]) => agent.address === name);
+      put(heading, { hidden });
       sync(
         body,
         rows,
         ([name]) => name,
         make,
         (line, [name, agent]) => {
+          put(line.children[1], { hidden });
           put(line.children[0].children[0].children[0], { class: `swatch ${colours.of(name)}` });
           const texts = [
             agent.address ?? "–",

@@ -74,9 +74,13 @@ export function propagation(page) {
       median(blocks.map((block) => block.t50)),
       median(most_.map((block) => block.t90)),
     ];
-    const text = blocks.length
-      ? `Of the last ${blocks.length} blocks: half of the nodes had one after ${seconds(middle)}, nine tenths after ${seconds(ninth)} (medians).`
-      : "No block has reached half of the nodes yet.";
+    const times = `half of the nodes had it after ${seconds(middle)}, nine tenths after ${seconds(ninth)}`;
+    const text =
+      blocks.length > 1
+        ? `Of the last ${blocks.length} blocks, in the median: ${times}.`
+        : blocks.length
+          ? `The first block that travelled: ${times}.`
+          : "No block has reached half of the nodes yet.";
     say(caption, text);
     chart.describe(text);
   }

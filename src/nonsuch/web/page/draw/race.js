@@ -30,7 +30,7 @@ export function race(page, root) {
   return (changes) => {
     if (changes.any("about")) ask.hidden = !mayAct(store.about);
     if (changes.reset) cards.clear();
-    if (changes.any("races", "nodes")) {
+    if (changes.any("races", "race_totals", "nodes")) {
       const rows = [...store.table("races")].sort(([, left], [, right]) => right.at - left.at);
       summarise(
         page,
@@ -54,20 +54,22 @@ export function race(page, root) {
 
 /** @param {import("../main.js").Page} page @param {import("./plot.js").Figures} tiles @param {Row[]} rows the newest first */
 function summarise({ store }, tiles, rows) {
-  const won = rows.filter((row) => row.winner);
-  const [last] = won;
-  tiles.set("Races", String(rows.length), `${rows.length - won.length} under way`);
-  tiles.set("Last winner", last?.winner ?? "–", winsOf(won));
+  const last = rows.find((row) => row.winner);
+  const open = rows.filter((row) => !row.winner);
+  const { races = 0, entries = 0 } = store.totals("race");
+  tiles.set("Races", count(races), `${open.length} under way`);
+  tiles.set("Last winner", last?.winner ?? "–", winsOf([...store.table("nodes").values()]));
   const lane = last?.lanes[last.winner];
   tiles.set("Its time", seconds(lane?.seconds ?? spent(lane)), "from start to proof");
-  tiles.set("Ledger", plural(store.table("ledger").size, "entry", "entries"));
+  tiles.set("Ledger", plural(entries, "entry", "entries"));
 }
 
-/** @param {Row[]} won */
-const winsOf = (won) =>
-  [...Map.groupBy(won, (row) => row.winner)]
-    .sort(([left], [right]) => byName(left, right))
-    .map(([name, rows]) => `${name} ${rows.length}`)
+/** @param {Row[]} nodes */
+const winsOf = (nodes) =>
+  nodes
+    .filter((node) => node.kept)
+    .sort((left, right) => byName(left.name, right.name))
+    .map((node) => `${node.name} ${count(node.kept)}`)
     .join(", ");
 
 /** @param {Row | undefined} lane */
