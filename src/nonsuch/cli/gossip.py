@@ -53,7 +53,11 @@ LINE_SECONDS = 0.5
 _QUIET: frozenset[type] = frozenset({facts.BlockMined, facts.BlockAccepted})
 
 
+_NO_MINING = dict.fromkeys(("engine", "threads", "insecure"), "--no-mine searches nothing")
+
+
 def gossip(
+    context: typer.Context,
     address: Annotated[
         str, typer.Argument(metavar="ADDRESS", help="Where this miner listens, HOST[:PORT].")
     ],
@@ -115,6 +119,8 @@ def gossip(
     Blocks travel as JSON datagrams, as COM-402's homework 9 has them; its programs can take part.
     Of all miners of a network one is started with the word 'genesis'. Ctrl-C stops it.
     """
+    if not mine:
+        options.refuse_useless(context, _NO_MINING)
     check_threads(threads)
     check_text(name or "", "--name")
     place = parse_address(address, "ADDRESS", GOSSIP_PORT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated
 
 import msgspec
@@ -79,12 +79,15 @@ def solve(
             Question(puzzle, nonces, goal), parse_address(pool, "--pool"), Access.found(), json=json
         )
     halt = Halt()
-    with _halted_by_signals(halt) as received:
-        if engine == THREADS:
+    # Before the search there is nothing to tell: a signal then ends the command.
+    with (
+        _engine(engine, threads, insecure=insecure) as opened,
+        _halted_by_signals(halt) as received,
+    ):
+        if opened is None:
             outcome, slots = _searched(puzzle, nonces, goal, threads, halt)
         else:
-            with opened_engine(engine, threads, insecure=insecure) as opened:
-                outcome, slots = _searched_on(opened, puzzle, nonces, goal, halt)
+            outcome, slots = _searched_on(opened, puzzle, nonces, goal, halt)
     report = _report(preset, nonces, goal, outcome, slots, engine)
     if json:
         output.print(msgspec.json.encode(report).decode(), markup=False)
@@ -93,6 +96,15 @@ def solve(
     if outcome.stopped:
         return EXIT_SIGNAL + (received[0] if received else signal.SIGINT)
     return 0 if outcome.proof is not None else EXIT_NOT_FOUND
+
+
+def _engine(
+    name: str, threads: int | None, *, insecure: bool
+) -> AbstractContextManager[Engine | None]:
+    """None for threads of this process: one search has them all, and needs no pieces."""
+    if name == THREADS:
+        return nullcontext()
+    return opened_engine(name, threads, insecure=insecure)
 
 
 def _searched(

@@ -46,7 +46,7 @@ from distributed.versions import VersionMismatchWarning
 
 from nonsuch.addresses import is_loopback
 from nonsuch.errors import LocalError
-from nonsuch.search.engines.engine import Piece, halt_here, perform
+from nonsuch.search.engines.engine import SLOTS_MAX, Piece, halt_here, perform
 from nonsuch.search.engines.reopening import Reopening
 from nonsuch.search.searcher import default_threads
 from nonsuch.work import presets
@@ -136,6 +136,9 @@ class _Loop:
         self._thread.start()
 
     def _run(self) -> None:
+        # Ctrl-C is not the business of what Dask starts from here, from birth on. SIGTERM stays: it
+        # is how Dask itself ends a process that it must not wait for.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._over.wait())
 
@@ -186,8 +189,8 @@ class DaskEngine:
         self.executor: Executor = self._reopening
 
     def slots(self) -> int:
-        """The threads of all workers."""
-        return self._size().threads
+        """The threads of all workers; of more than one engine has slots, the rest stay idle."""
+        return min(self._size().threads, SLOTS_MAX)
 
     def workers(self) -> int:
         """The processes behind them."""

@@ -12,20 +12,36 @@ An answer is a claim. It names nonces and no digests: whoever uses it hashes the
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar, runtime_checkable
 
+from nonsuch.errors import LocalError
 from nonsuch.search.halt import Halt
 from nonsuch.search.searcher import search
 from nonsuch.work.goals import Goal
 from nonsuch.work.puzzle import Puzzle
 
-__all__ = ["Answer", "Engine", "Piece", "halt_here", "perform"]
+__all__ = [
+    "SLOTS_MAX",
+    "Answer",
+    "Engine",
+    "Piece",
+    "halt_here",
+    "perform",
+    "reason_of",
+    "submitted",
+]
+
+SLOTS_MAX = 2048
+"""Slots of one engine, for all in flight is bounded; whoever has more starts another beside it."""
 
 HALTED_MAX = 4096
 """Jobs that were halted before they came: so many are remembered in a worker."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Piece(NamedTuple):
@@ -80,6 +96,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of all workers. What is in flight is halted first; safe to call twice."""
+
+
+def submitted(
+    executor: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Future[T]:
+    """What `executor.submit` returns. Raises `LocalError` where that is no future."""
+    future: object = executor.submit(work, *args, **kwargs)
+    if not isinstance(future, Future):
+        kind = type(executor).__name__
+        raise LocalError(f"the executor {kind} returned {type(future).__name__}, and no future")
+    return future
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of somebody else's code in words, and be it its name alone."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 # In the worker.

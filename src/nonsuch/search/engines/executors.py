@@ -8,28 +8,33 @@ made again by the same callable.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from nonsuch.errors import LocalError
-from nonsuch.search.engines.engine import Engine, Piece, perform
+from nonsuch.search.engines.engine import SLOTS_MAX, Engine, Piece, perform, reason_of
 from nonsuch.search.engines.halts import HaltFile, perform_watched
 from nonsuch.search.engines.reopening import Reopening
 
-__all__ = ["SLOTS_MAX", "ExecutorEngine", "open_custom"]
+__all__ = ["ExecutorEngine", "open_custom"]
 
-SLOTS_MAX = 2048
-"""Slots of one engine; whoever has more starts another one beside it."""
+CLOSE_SECONDS = 5.0
+"""How long an executor may take to end what was halted; a process of its own may be frozen."""
 
 _FORM = re.compile(r"([\w.]+):([\w.]+)(?:\?slots=(\d{1,9}))?")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class ExecutorEngine:
@@ -65,9 +70,18 @@ class ExecutorEngine:
         self._halts.halt(job)
 
     def close(self) -> None:
-        """Halt all that can be, and wait for the rest. Safe to call twice."""
+        """Halt all that can be, and wait for the rest, but not for ever. Safe to call twice."""
         self._halts.close()
-        self._reopening.shutdown(cancel_futures=True)
+        executor = self._reopening.executor
+        processes = _processes_of(executor)
+        if _is_over_within(CLOSE_SECONDS, lambda: self._reopening.shutdown(cancel_futures=True)):
+            return
+        for process in processes:
+            process.kill()
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+        left = f"killed its {len(processes)} processes" if processes else "left it behind"
+        _log.warning("the executor %s did not end when it was told to: %s", self.name, left)
 
 
 class _Watched(Executor):
@@ -82,6 +96,26 @@ class _Watched(Executor):
             piece = cast(Piece, args[0])
             return cast("Future[T]", self._executor.submit(perform_watched, self._path, piece))
         return self._executor.submit(fn, *args, **kwargs)
+
+
+class _Killable(Protocol):
+    def kill(self) -> None: ...
+
+
+def _processes_of(executor: Executor | None) -> list[_Killable]:
+    """The processes of a standard pool, or of one that is made like it."""
+    processes: object = getattr(executor, "_processes", None)
+    if not isinstance(processes, Mapping):
+        return []
+    return [each for each in list(processes.values()) if hasattr(each, "kill")]
+
+
+def _is_over_within(seconds: float, work: Callable[[], None]) -> bool:
+    """Have it done in a thread of its own, and wait no longer than this."""
+    thread = threading.Thread(target=work, name="nonsuch-close", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _slots_of(name: str, executor: Executor) -> int:
@@ -109,11 +143,34 @@ def open_custom(name: str) -> Engine:
     where = f"{form[1]}:{form[2]}"
     make = _callable(where, form[1], form[2])
     made = _made(where, make)
+    try:
+        return _engine_of(where, made, make, slots)
+    except LocalError:
+        _let_go(made)
+        raise
+
+
+def _engine_of(
+    where: str, made: Engine | Executor, make: Callable[[], object], slots: int | None
+) -> Engine:
     if isinstance(made, Executor):
         return ExecutorEngine(where, made, lambda: _executor(where, make), slots)
     if slots is not None:
         raise LocalError(f"{where} knows its own slots; leave ?slots={slots} out")
+    executor: object = made.executor
+    if not isinstance(executor, Executor):
+        kind = type(executor).__name__
+        raise LocalError(f"the engine of {where} has no executor: that is {kind}")
     return made
+
+
+def _let_go(made: Engine | Executor) -> None:
+    """Whatever it has started would keep this process from ending."""
+    with contextlib.suppress(Exception):
+        if isinstance(made, Executor):
+            made.shutdown(wait=False, cancel_futures=True)
+        else:
+            made.close()
 
 
 def _callable(where: str, module: str, name: str) -> Callable[[], object]:
@@ -123,8 +180,8 @@ def _callable(where: str, module: str, name: str) -> Callable[[], object]:
         found: object = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise LocalError(f"{where}: there is no module {error.name!r}") from None
-    except Exception as error:  # somebody's code
-        raise LocalError(f"{where}: {module} cannot be imported: {_reason(error)}") from error
+    except (Exception, SystemExit) as error:  # somebody's code
+        raise LocalError(f"{where}: {module} cannot be imported: {reason_of(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise LocalError(f"{where}: {module} has no {name!r}")
@@ -137,8 +194,8 @@ def _callable(where: str, module: str, name: str) -> Callable[[], object]:
 def _made(where: str, make: Callable[[], object]) -> Engine | Executor:
     try:
         made = make()
-    except Exception as error:  # somebody's code
-        raise LocalError(f"{where} raised {_reason(error)}") from error
+    except (Exception, SystemExit) as error:  # somebody's code
+        raise LocalError(f"{where} raised {reason_of(error)}") from error
     if isinstance(made, Executor | Engine):
         return made
     raise LocalError(f"{where} returned {type(made).__name__}, neither an engine nor an executor")
@@ -149,7 +206,3 @@ def _executor(where: str, make: Callable[[], object]) -> Executor:
     if isinstance(made, Executor):
         return made
     raise LocalError(f"{where} returned an executor first, and then an engine")
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

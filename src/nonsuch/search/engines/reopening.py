@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
 from nonsuch.errors import LocalError
+from nonsuch.search.engines.engine import submitted
 
 __all__ = ["FLYING_MAX", "LOSSES_MAX", "Reopening"]
 
@@ -30,7 +31,7 @@ LOSSES_MAX = 10
 """An executor that was lost so often in a row, and a call that was, is given up."""
 
 FLYING_MAX = 16_384
-"""Calls at once: twice the slots of the largest engine, and as much again for second tries."""
+"""Calls at once: two for each slot of the largest engine, four that are overdue, and room."""
 
 WAIT_SECONDS_MIN = 0.1
 WAIT_SECONDS_MAX = 5.0
@@ -93,7 +94,7 @@ class Reopening(Executor):
         Raises `LocalError` where the executor was given up, or too much is in flight.
         """
         future: Future[T] = Future()
-        call = _Call(lambda executor: executor.submit(fn, *args, **kwargs), future, None)
+        call = _Call(lambda executor: submitted(executor, fn, *args, **kwargs), future, None)
         with self._lock:
             if self._closing.is_set():
                 raise RuntimeError("this executor was shut down")

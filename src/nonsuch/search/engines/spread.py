@@ -21,6 +21,7 @@ sense.
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import threading
 import time
@@ -30,8 +31,18 @@ from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
 from dataclasses import dataclass
 
+import msgspec
+
 from nonsuch.errors import LocalError
-from nonsuch.search.engines.engine import Answer, Engine, Piece, perform
+from nonsuch.search.engines.engine import (
+    SLOTS_MAX,
+    Answer,
+    Engine,
+    Piece,
+    perform,
+    reason_of,
+    submitted,
+)
 from nonsuch.search.halt import Halt
 from nonsuch.search.searcher import (
     PROGRESS_SECONDS,
@@ -45,9 +56,11 @@ from nonsuch.work.puzzle import Proof, Puzzle
 from nonsuch.work.ranges import RangeSet
 
 __all__ = [
+    "OVERDUE_A_SLOT_MAX",
     "PIECES_A_SECOND_MAX",
     "PIECE_SECONDS",
     "REVIEW_SECONDS",
+    "WINDOW",
     "Spread",
     "Spreader",
     "search_on",
@@ -81,6 +94,13 @@ OVERDUE_FACTOR = 10
 OVERDUE_SECONDS = 3.0
 """A piece that takes so many times as long as it should, and so many seconds, goes out again."""
 
+OVERDUE_A_SLOT_MAX = 4
+"""Pieces for each slot that went out again and may still come back. Where all are overdue it is not
+the workers: a scheduler that is frozen for minutes is not given ever more."""
+
+RATE_SECONDS_MIN = 1e-9
+"""No piece is believed to have taken less; a rate is a number that can be reckoned with."""
+
 FAILURES_MAX = 10
 """Pieces that fail one after another, until their search does."""
 
@@ -103,6 +123,15 @@ class _Claim:
     best: Proof | None
     shares: tuple[int, ...]
     covered: tuple[tuple[int, int], ...]
+
+
+def _formed(answer: object) -> Answer | None:
+    """None for what is no answer: an executor of somebody's own may return anything."""
+    if not isinstance(answer, tuple):
+        return None
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(tuple(answer), Answer)
+    return None
 
 
 def _believed(piece: Piece, answer: Answer) -> _Claim | None:
@@ -192,9 +221,9 @@ class _Pace:
 
     def count(self, hashes: int, seconds: float) -> None:
         """A piece came back: so many hashes in so many seconds of a slot."""
-        if seconds <= 0 or hashes <= 0:
+        if seconds <= 0 or hashes <= 0 or not math.isfinite(seconds):
             return
-        rate = hashes / seconds
+        rate = hashes / max(seconds, RATE_SECONDS_MIN)
         self.rate = (self.rate + rate) / 2 if self.rate else rate
         self._longest = max(self._longest, hashes)
 
@@ -317,6 +346,9 @@ class Spreader:
         self._ready: dict[str, Spread] = {}
         self._paces: dict[tuple[object, ...], _Pace] = {}
         self._flying = 0
+        self._overdue = 0
+        self._is_filling = False
+        self._is_to_fill = False
         self._name = secrets.token_hex(8)
         self._count = 0
 
@@ -363,13 +395,16 @@ class Spreader:
 
     def review(self) -> None:
         """Send what is overdue again, and what there are slots for now."""
-        now = self._clock()
+        now, overdue_max = self._clock(), OVERDUE_A_SLOT_MAX * self._slots()
         with self._lock:
             for search in self._searches.values():
                 for flight in search.flights.values():
+                    if self._overdue >= overdue_max:
+                        break
                     if not flight.is_overdue and search.is_overdue(flight, now):
                         flight.is_overdue = True
                         self._flying -= 1
+                        self._overdue += 1
                         self._hand_out_again(search, flight.piece)
         self._fill()
 
@@ -384,24 +419,48 @@ class Spreader:
     # Pieces out.
 
     def _fill(self) -> None:
-        """Give out as many pieces as there is room for."""
-        while (cut := self._next_piece()) is not None:
-            search, piece = cut
-            try:
-                future = self._engine.executor.submit(perform, piece)
-            except Exception as error:  # noqa: BLE001  # told to whoever waits for the outcome
-                with self._lock:
-                    self._flying -= 1
-                self._fail(search, error)
-                continue
-            if self._has_flown(search, piece, future):
-                future.add_done_callback(functools.partial(self._back, search))
-            elif not future.cancel():
-                self._engine.halt(search.job)
+        """Give out as many pieces as there is room for.
+
+        Where somebody does so already, they look once more: an answer that comes at once, while its
+        piece is given out, should not be answered from within.
+        """
+        with self._lock:
+            self._is_to_fill = True
+            if self._is_filling:
+                return
+            self._is_filling = True
+        try:
+            while self._goes_on_filling():
+                while (cut := self._next_piece()) is not None:
+                    self._give_out(*cut)
+        except BaseException:
+            self._is_filling = False
+            raise
+
+    def _goes_on_filling(self) -> bool:
+        with self._lock:
+            self._is_filling, self._is_to_fill = self._is_to_fill, False
+            return self._is_filling
+
+    def _give_out(self, search: Spread, piece: Piece) -> None:
+        try:
+            future = submitted(self._engine.executor, perform, piece)
+        except Exception as error:  # noqa: BLE001  # told to whoever waits for the outcome
+            with self._lock:
+                self._flying -= 1
+            self._fail(search, error)
+            return
+        if self._has_flown(search, piece, future):
+            future.add_done_callback(functools.partial(self._back, search))
+        elif not future.cancel():
+            self._engine.halt(search.job)
+
+    def _slots(self) -> int:
+        return min(self._engine.slots(), SLOTS_MAX)
 
     def _next_piece(self) -> tuple[Spread, Piece] | None:
         """The next piece of the next search that has one, each in its turn."""
-        slots = self._engine.slots()
+        slots = self._slots()
         with self._lock:
             while self._flying < slots * WINDOW and (search := self._next_ready()) is not None:
                 del self._ready[search.job]
@@ -437,14 +496,18 @@ class Spreader:
             flight = search.flights.pop(future, None)
             if flight is None:
                 return  # The search is over.
-            self._flying -= not flight.is_overdue
+            self._land(flight)
         error = None if future.cancelled() else future.exception()
         if isinstance(error, LocalError):
             self._fail(search, error)
         else:
             answered = not future.cancelled() and error is None
-            self._take(search, flight.piece, future.result() if answered else None, error)
+            self._take(search, flight.piece, _formed(future.result()) if answered else None, error)
         self._fill()
+
+    def _land(self, flight: _Flight) -> None:
+        self._flying -= not flight.is_overdue
+        self._overdue -= flight.is_overdue
 
     def _take(
         self, search: Spread, piece: Piece, answer: Answer | None, error: BaseException | None
@@ -460,8 +523,7 @@ class Spreader:
         if is_over:
             self.stop(search)
         elif failures > FAILURES_MAX:
-            reason = error or "answers that cannot be"
-            self._fail(search, LocalError(f"the engine {self._engine.name} fails: {reason}"))
+            self._fail(search, error)
 
     def _merge(self, search: Spread, piece: Piece, claim: _Claim | None) -> None:
         if claim is not None and (search.is_halted or _is_whole(piece, claim)):
@@ -472,8 +534,14 @@ class Spreader:
             self._hand_out_again(search, piece)
             search.failures += 1
 
-    def _fail(self, search: Spread, error: BaseException) -> None:
-        self._end(search, lambda _: search.outcome.set_exception(error))
+    def _fail(self, search: Spread, error: BaseException | None) -> None:
+        """End a search whose engine fails: by this, or by answers that nobody believes."""
+        if isinstance(error, LocalError):
+            told = error
+        else:
+            reason = "answers that cannot be" if error is None else reason_of(error)
+            told = LocalError(f"the engine {self._engine.name} fails: {reason}")
+        self._end(search, lambda _: search.outcome.set_exception(told))
 
     def _end(self, search: Spread, tell: Callable[[Outcome], None]) -> None:
         with self._lock:
@@ -482,7 +550,8 @@ class Spreader:
             self._ready.pop(search.job, None)
             outcome = search.result()
             flights, search.flights = search.flights, {}
-            self._flying -= sum(not flight.is_overdue for flight in flights.values())
+            for flight in flights.values():
+                self._land(flight)
         tell(outcome)
         if flights:
             self._engine.halt(search.job)
