@@ -253,6 +253,9 @@ def chain(
             (20, names[-1], f"{names[-1]} found block 20.", "info"),
         ),
         "blocks": tree,
+        "block_totals": {
+            "totals": {"blocks": len(tree), "stale": sum(not row["best"] for row in tree.values())}
+        },
         "reorgs": undone,
     }
 
@@ -306,6 +309,7 @@ def race() -> Tables:
             (0.02, "node-2", "node-2 won the race for “Alice pays Bob 4” after 13.8 ms.", "good"),
         ),
         "races": races,
+        "race_totals": {"totals": {"races": len(races), "entries": len(ledger)}},
         "ledger": ledger,
     }
 
@@ -343,6 +347,7 @@ def coordinator() -> Tables:
             (34, "coordinator", "agent-3 was refused at height 17: above the target.", "bad"),
         ),
         "rounds": rounds,
+        "round_totals": {"totals": {"solved": 39, "answers": 75, "stale": 12, "refused": 3}},
         "agents": {
             name: {
                 "address": f"127.0.0.1:5000{number}",

@@ -169,3 +169,18 @@ def test_the_tree_is_moved_by_hand(stage: Stage, visit: Visit) -> None:
     expect(last).not_to_have_text("198")
     page.mouse.wheel(10_000, 0)
     expect(last).to_have_text("198")
+
+
+def test_tiles_count_blocks_whose_rows_have_gone(stage: Stage, visit: Visit) -> None:
+    totals = {"totals": {"blocks": 4000, "stale": 100}}
+    stage.tell(STARTED + 40, {**chain(), "block_totals": totals})
+    page = visit()
+    for text in ("4,000 blocks", "2.5 %", "100 of 4,000"):
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
+
+
+def test_the_first_block_that_travels_is_no_statistic(stage: Stage, visit: Visit) -> None:
+    first = block("first", "", 0, "node-1")
+    stage.tell(STARTED + 40, {**chain(), "blocks": {str(first["id"]): first}})
+    caption = visit().locator(".caption", has_text="nine tenths after")
+    expect(caption).to_contain_text("The first block that travelled: half of the nodes had it")

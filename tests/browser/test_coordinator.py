@@ -28,3 +28,28 @@ def test_an_agent_whose_answers_are_refused_stands_out(stage: Stage, visit: Visi
     agents = page.get_by_role("group", name="Agents")
     expect(agents.locator("tr", has=page.locator(".wrong"))).to_contain_text("agent-3")
     expect(page.get_by_text("3 errors so far.")).to_be_visible()
+
+
+def test_tiles_count_rounds_whose_rows_have_gone(stage: Stage, visit: Visit) -> None:
+    tables = coordinator()
+    totals = {"solved": 1234, "answers": 2000, "stale": 500, "refused": 7}
+    stage.tell(STARTED + 80, {**tables, "round_totals": {"totals": totals}})
+    page = visit()
+    for text in ("1,234 solved here", "median of the last 39", "7 refused", "500 came too late"):
+        expect(page.get_by_text(text)).to_be_visible()
+    expect(page.get_by_text("25.0 %")).to_be_visible()
+
+
+def test_addresses_are_shown_where_they_are_not_the_names(stage: Stage, visit: Visit) -> None:
+    tables = coordinator()
+    stranger = {**tables["agents"]["agent-1"], "address": "127.0.0.1:7"}
+    stage.tell(STARTED + 80, {**tables, "agents": {"127.0.0.1:7": stranger}})
+    page = visit()
+    agents = page.get_by_role("group", name="Agents")
+    expect(agents).to_contain_text("127.0.0.1:7")
+    heading = agents.get_by_role("columnheader", name="Address")
+    expect(heading).to_have_count(0)
+    expect(agents.locator("tbody td:visible")).to_have_count(5)
+    stage.tell(STARTED + 81, {"agents": {"agent-1": {**stranger, "address": "127.0.0.1:8"}}})
+    expect(heading).to_be_visible()
+    expect(agents.locator("tbody td:visible")).to_have_count(12)

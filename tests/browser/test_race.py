@@ -67,3 +67,13 @@ def test_a_transaction_is_sent(stage: Stage, visit: Visit) -> None:
     page.get_by_label("Transaction", exact=True).fill("Carol pays Dan 1")
     page.keyboard.press("Enter")
     assert stage.asked.get(timeout=10) == ("/api/transactions", {"text": "Carol pays Dan 1"})
+
+
+def test_tiles_count_races_whose_rows_have_gone(stage: Stage, visit: Visit) -> None:
+    tables = race()
+    nodes = {name: {**row, "kept": 500} for name, row in tables["nodes"].items()}
+    totals = {"totals": {"races": 1501, "entries": 1500}}
+    stage.tell(STARTED + 21, {**tables, "nodes": nodes, "race_totals": totals})
+    page = visit()
+    for text in ("1,501", "1 under way", "node-1 500, node-2 500, node-3 500", "1,500 entries"):
+        expect(page.get_by_text(text, exact=True)).to_be_visible()

@@ -115,8 +115,9 @@ def test_what_is_told_of_the_same_again_says_how_often_and_what_the_last_was() -
         if number == 1:
             assert texts(sentences) == ["a was caught: lie 1."]
     assert texts(sentences) == ["a was caught 9 times; the last: lie 9."]
+    words = Words("", "", Again(" was caught", "; the last: lie 10."))
     sentences.tell_of(9.0, "cheated", "b", "miner", words)
-    assert texts(sentences) == ["a and b were caught 10 times; the last: lie 9."]
+    assert texts(sentences) == ["a and b were caught 10 times; the last: lie 10."]
     assert list(sentences.lines) == [
         *(f"a was caught: lie {number}." for number in (1, 2, 3)),
         *(f"a was caught {number} times; the last: lie {number}." for number in (4, 8)),
