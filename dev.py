@@ -389,8 +389,10 @@ def processes(arguments: list[str]) -> list[str]:
     own_choice = ("-n", "--numprocesses", "--dist", "--pdb", "--trace", "-s", "--capture=no")
     if "no:xdist" in arguments or any(each.startswith(own_choice) for each in arguments):
         return []
-    # A file stays in one process, so that what its tests share is made once.
-    return ["-n", "auto", "--maxprocesses", str(TEST_PROCESSES_MAX), "--dist", "loadfile"]
+    # A file stays in one process, so that what its tests share is made once. Files come in the
+    # order of tests/conftest.py: long ones at the end would keep one process busy alone.
+    spread = ("--dist", "loadfile", "--no-loadscope-reorder")
+    return ["-n", "auto", "--maxprocesses", str(TEST_PROCESSES_MAX), *spread]
 
 
 def check(arguments: list[str]) -> int:
