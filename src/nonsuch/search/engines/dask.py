@@ -32,6 +32,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, InvalidStateError
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -136,8 +137,8 @@ class _Loop:
         self._thread.start()
 
     def _run(self) -> None:
-        # Ctrl-C is not the business of what Dask starts from here, from birth on. SIGTERM stays: it
-        # is how Dask itself ends a process that it must not wait for.
+        # What Dask starts from here inherits it: Ctrl-C is not their business, from birth on. By
+        # SIGTERM Dask itself ends those that it must not wait for.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._over.wait())
@@ -536,6 +537,11 @@ def _local(loop: _Loop, workers: int, resources: contextlib.ExitStack) -> Connec
     folder = resources.enter_context(
         tempfile.TemporaryDirectory(prefix="nonsuch-dask-", ignore_cleanup_errors=True)
     )
+    resources.callback(loop.close)  # Nobody makes files any more where the folder is removed.
+    # When the interpreter ends, Dask looks for the folders of a cluster that was never finished.
+    logging.getLogger("distributed.diskutils").setLevel(logging.CRITICAL + 1)
+    # Whoever starts it unblocks the signals of their thread, and those are blocked for a purpose.
+    resource_tracker.ensure_running()
     try:
         security = Security.temporary()
         cluster = loop.run(_started(workers, folder, security), START_SECONDS)
