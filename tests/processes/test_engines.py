@@ -32,6 +32,12 @@ def workers_of(process: Process) -> list[int]:
     return [int(n) for task in tasks.iterdir() for n in (task / "children").read_text().split()]
 
 
+def processor_seconds(number: int) -> float:
+    """What a process has used; after two seconds it does not load itself any more, but searches."""
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
+
+
 def await_end(number: int) -> None:
     """Until this process is no more."""
     try:
@@ -82,7 +88,7 @@ def test_a_miner_that_is_killed_takes_its_processes_along(network: Network) -> N
 def test_ctrl_c_ends_a_search_on_processes_with_the_best_so_far(network: Network) -> None:
     command = ("solve", "x", "--upto", "2**50", "--engine", "processes", "--threads", "2", "--json")
     search = network.start(*command)
-    while len(workers := workers_of(search)) < 2:
+    while len(workers := workers_of(search)) < 2 or processor_seconds(workers[0]) < 2:
         assert search.process.poll() is None, search.errors
     os.kill(search.process.pid, signal.SIGINT)
     assert search.wait() == 130, search.errors
@@ -118,3 +124,36 @@ def test_an_engine_that_is_none_is_refused_in_a_line(network: Network) -> None:
         assert process.wait() == 2
         (line,) = process.errors.splitlines()
         assert line.startswith("nonsuch: there is no engine 'steam'; choose from threads, ")
+
+
+OPENING = """
+import threading
+
+def never():
+    print('{"event": "opening", "timestamp": ""}', flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "command",
+    [("miner",), ("agent",), ("gossip", "127.0.0.1:0"), ("solve", "x", "--upto", "2**50")],
+)
+def test_a_signal_while_an_engine_opens_ends_the_command_and_nothing_is_said(
+    network: Network, tmp_path: Path, command: tuple[str, ...], number: signal.Signals, code: int
+) -> None:
+    (tmp_path / "somebodys.py").write_text(OPENING)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    process = network.start(*command, "--engine", "somebodys:never", PYTHONPATH=path)
+    process.wait_for("opening")
+    process.signal(number)
+    assert process.wait() == code
+    assert process.errors.strip() == ""
+
+
+def test_who_does_not_mine_needs_no_engine(network: Network) -> None:
+    for option in (("--engine", "processes"), ("--threads", "2"), ("--insecure",)):
+        process = network.start("gossip", "127.0.0.1:0", "--no-mine", *option)
+        assert process.wait() == 2
+        assert f"{option[0]} is of no use here: --no-mine searches nothing" in process.errors

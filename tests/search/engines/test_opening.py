@@ -6,6 +6,7 @@ import importlib.abc
 import importlib.machinery
 import multiprocessing
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,40 @@ def processes() -> Executor:
 
 def engine() -> Engine:
     return ThreadEngine(1)
+
+
+class Held(Executor):
+    """One that holds its process until it is shut down."""
+
+    lives = False
+
+    def __init__(self) -> None:
+        Held.lives = True
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        Held.lives = False
+
+
+class HeldEngine(ThreadEngine):
+    def __init__(self) -> None:
+        super().__init__(1)
+        Held.lives = True
+
+    def close(self) -> None:
+        super().close()
+        Held.lives = False
+
+
+class Hollow(HeldEngine):
+    """An engine whose author has forgotten the executor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        vars(self)["executor"] = None
+
+
+def leaves() -> Executor:
+    sys.exit(0)
 
 
 def fails() -> Executor:
@@ -108,6 +143,7 @@ def test_somebodys_callable_makes_an_engine(name: str, slots: int, workers: int)
         ("people:nothing", "people:nothing: people has no 'nothing'"),
         ("people:PUZZLE", "people:PUZZLE: it cannot be called, it is Puzzle"),
         ("people:fails", "people:fails raised RuntimeError: out of order"),
+        ("people:leaves", "people:leaves raised SystemExit: 0"),
         ("people:number", "people:number returned int, neither an engine nor an executor"),
         ("people:Mute", r"say so behind the name: people:Mute\?slots=8"),
         ("people:engine?slots=2", r"knows its own slots; leave \?slots=2 out"),
@@ -134,6 +170,20 @@ def test_insecure_is_for_clusters_elsewhere(name: str) -> None:
 def test_so_many_threads_are_a_typing_error(name: str) -> None:
     with pytest.raises(LocalError, match="threads must lie between"):
         open_engine(name, THREADS_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("people:Held", "say so behind the name"),
+        ("people:HeldEngine?slots=2", "knows its own slots"),
+        ("people:Hollow", "the engine of people:Hollow has no executor: that is NoneType"),
+    ],
+)
+def test_what_is_refused_is_let_go_of(name: str, told: str) -> None:
+    with pytest.raises(LocalError, match=told):
+        open_engine(name)
+    assert not Held.lives
 
 
 class Absent(importlib.abc.MetaPathFinder):
@@ -183,3 +233,19 @@ def test_pieces_of_somebodys_executor_are_halted_by_a_file(name: str) -> None:
     assert not running[2].done()
     opened.close()
     assert running[2].cancelled() or running[2].result(60).stopped
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes as Linux has them")
+def test_a_pool_with_a_frozen_process_is_closed_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened = open_engine("people:processes")
+    frozen = opened.executor.submit(os.getpid).result(60)
+    watch = os.pidfd_open(frozen)
+    os.kill(frozen, signal.SIGSTOP)
+    running = opened.executor.submit(os.getpid)
+    opened.close()
+    assert select.select([watch], [], [], 60)[0], "it lives"
+    os.close(watch)
+    assert running.done()
+    assert "people:processes did not end when it was told to: killed its" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from typing import ParamSpec, TypeVar, cast
@@ -12,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonsuch.errors import LocalError
-from nonsuch.search.engines.engine import Answer, Piece, perform
+from nonsuch.search.engines.engine import SLOTS_MAX, Answer, Piece, perform
+from nonsuch.search.engines.reopening import FLYING_MAX
 from nonsuch.search.engines.spread import (
     FAILURES_MAX,
     FIRST_NONCES,
     GROWTH,
+    OVERDUE_A_SLOT_MAX,
     PIECE_SECONDS,
     PROBES_MAX,
     WINDOW,
@@ -215,6 +218,94 @@ def test_a_piece_that_takes_far_too_long_goes_to_somebody_else_and_the_first_ans
     assert len(table.open_pieces()) == WINDOW
 
 
+def test_a_scheduler_that_is_frozen_is_not_given_ever_more() -> None:
+    table, now = Table(slots=2 * SLOTS_MAX), [0.0]
+    spreader = Spreader(table, lambda: now[0])
+    running = spreader.start(PUZZLE, range(2**60), Lowest())
+    while len(table.sent) < 20_000:
+        piece = next(iter(table.pieces))
+        table.say(piece, whole(piece))
+    done = len(table.sent) - len(table.open_pieces())
+    for _ in range(20):
+        now[0] += 1000.0
+        spreader.review()
+    assert len(table.sent) - done == (WINDOW + OVERDUE_A_SLOT_MAX) * SLOTS_MAX <= FLYING_MAX
+    assert not running.outcome.done()
+    spreader.close()
+
+
+class Inline(Executor):
+    """Whoever gives it a piece does it, there and then."""
+
+    def __init__(self) -> None:
+        self.name = "inline"
+        self.executor: Executor = self
+        self.count = 1
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except LocalError as error:
+            future.set_exception(error)
+        return future
+
+    def slots(self) -> int:
+        return self.count
+
+    def workers(self) -> int:
+        return 0
+
+    def halt(self, job: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_answers_that_come_at_once_pile_nothing_up() -> None:
+    inline = Inline()
+    inline.count = 0
+    spreader = Spreader(inline)
+    count = 2 * sys.getrecursionlimit()
+    searches = [spreader.start(PUZZLE, range(n, n + 2), Lowest()) for n in range(count)]
+    inline.count = 1
+    spreader.review()
+    for number, each in enumerate(searches):
+        assert each.outcome.result(0).covered.covers(number, number + 2)
+
+
+class Broken(Inline):
+    """An engine that somebody has not finished."""
+
+    def __init__(self, returns: object) -> None:
+        super().__init__()
+        self.name = "broken"
+        self.returns = returns
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        if isinstance(self.returns, Exception):
+            raise self.returns
+        return cast("Future[T]", self.returns)
+
+
+@pytest.mark.parametrize(
+    ("returns", "told"),
+    [
+        (None, "the executor Broken returned NoneType, and no future"),
+        (NotImplementedError(), "the engine broken fails: NotImplementedError"),
+        (OSError("no room"), "the engine broken fails: OSError: no room"),
+        (LocalError("given up"), "^given up"),
+    ],
+)
+def test_an_engine_that_takes_no_pieces_ends_the_search_in_words(
+    returns: object, told: str
+) -> None:
+    running = Spreader(Broken(returns)).start(PUZZLE, range(100), Lowest())
+    with pytest.raises(LocalError, match=told):
+        running.outcome.result(0)
+
+
 NOT_A_PROOF = First(Target(2**256 // 10**12))
 
 
@@ -228,6 +319,13 @@ NOT_A_PROOF = First(Target(2**256 // 10**12))
         lambda piece: whole(piece)._replace(covered=((piece.start, piece.stop - 1),)),
         lambda piece: whole(piece)._replace(covered=(), stopped=True),
         lambda piece: whole(piece)._replace(covered=((0, 1),) * 5000),
+        lambda piece: whole(piece)._replace(covered=((0, "x"),)),
+        lambda piece: whole(piece)._replace(proof="a"),
+        lambda piece: whole(piece)._replace(best=True),
+        lambda piece: whole(piece)._replace(shares=None),
+        lambda piece: whole(piece)[:5],
+        lambda _: "nonsense",
+        lambda _: None,
     ],
 )
 def test_an_answer_that_cannot_be_is_not_believed(lie: Callable[[Piece], Answer]) -> None:
@@ -245,6 +343,15 @@ def test_an_answer_that_cannot_be_is_not_believed(lie: Callable[[Piece], Answer]
         table.say(piece, lie(piece))
     with pytest.raises(LocalError, match="engine table fails: answers that cannot be"):
         worse.outcome.result(0)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 5e-324, -1.0, 0.0])
+def test_a_time_that_cannot_be_stops_nobody(seconds: float) -> None:
+    table = Table(slots=1)
+    running = Spreader(table).start(PUZZLE, range(20 * FIRST_NONCES), Lowest())
+    while pieces := table.open_pieces():
+        table.say(pieces[0], whole(pieces[0])._replace(seconds=seconds))
+    assert not running.outcome.result(0).stopped
 
 
 def test_shares_that_are_none_and_a_lowest_that_is_missing_are_not_believed() -> None:
