@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Collection
@@ -18,6 +19,7 @@ from nonsuch.fleets.liar import Order
 from nonsuch.fleets.recipes import RECIPES, SPARE_SEATS, Errands, Place, Recipe
 from nonsuch.fleets.site import Site
 from nonsuch.fleets.topology import NEIGHBOURS, neighbours
+from nonsuch.networks.race.messages import ACCEPTED
 from nonsuch.web.fleet import Unsupported
 from nonsuch.web.rows import Network
 
@@ -40,6 +42,9 @@ class Nobody:
     def running(self) -> Collection[str]:
         return set()
 
+    async def listening(self, names: Collection[str]) -> None:
+        raise AssertionError(f"nobody is waited for: {names}")
+
     def spawn(self, work: Awaitable[None]) -> None:
         raise AssertionError(f"nothing is to be done: {work}")
 
@@ -47,9 +52,10 @@ class Nobody:
         raise AssertionError(f"nobody says anything: {name}, {fact}")
 
 
-def recipe(network: Network, site: Site, nodes: int = 3) -> Recipe:
-    nobody = Nobody()
-    return RECIPES[network](site, nodes, Errands(nobody.running, nobody.spawn, nobody.observe))
+def recipe(network: Network, site: Site, nodes: int = 3, fleet: Nobody | None = None) -> Recipe:
+    by = Nobody() if fleet is None else fleet
+    errands = Errands(by.running, by.listening, by.spawn, by.observe)
+    return RECIPES[network](site, nodes, errands)
 
 
 SITES: list[Site] = []
@@ -144,6 +150,61 @@ async def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
         site = site_in(tmp_path, number)
         assert site.port("pool") > number
         assert number in site.moved
+
+
+async def test_what_a_node_says_of_a_relay_is_said_with_a_name(tmp_path: Path) -> None:
+    site = site_in(tmp_path, control=True)
+    _, miner, *_ = await recipe("pool", site).places()
+    way = str(parse(miner.child.arguments)["pool"])
+    assert site.with_names(f"cannot reach {way}: it is closed") == "cannot reach pool: it is closed"
+    assert site.with_names(way) == "pool"
+    assert site.with_names("cannot reach 127.0.0.1:9") == "cannot reach 127.0.0.1:9"
+
+
+class Starting(Nobody):
+    """Two nodes that run; they listen when `ready` says so, and count what comes."""
+
+    def __init__(self) -> None:
+        self.waited_for = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.came: asyncio.Queue[str] = asyncio.Queue()
+
+    def running(self) -> Collection[str]:
+        return {"Node1", "Node2"}
+
+    async def listening(self, names: Collection[str]) -> None:
+        assert set(names) == {"Node1", "Node2"}
+        self.waited_for.set()
+        await self.ready.wait()
+
+    async def listen(self, place: Place) -> asyncio.Server:
+        """Take what comes to this place's port."""
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            self.came.put_nowait(place.seat.name)
+            writer.write(ACCEPTED.encode())
+            writer.close()
+
+        host, port = place.seat.address.split(":")
+        return await asyncio.start_server(take, host, int(port))
+
+
+async def test_no_payment_is_raced_for_before_all_nodes_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nonsuch.fleets.recipes.RACE_SECONDS", 0.0)
+    fleet = Starting()
+    race = recipe("race", site_in(tmp_path), 2, fleet)
+    first, second = await race.places()
+    paying = asyncio.ensure_future(race.traffic())
+    async with await fleet.listen(first):
+        await fleet.waited_for.wait()
+        async with await fleet.listen(second):
+            assert fleet.came.empty()
+            fleet.ready.set()
+            assert {await fleet.came.get(), await fleet.came.get()} == {"Node1", "Node2"}
+            paying.cancel()
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 50, 200])

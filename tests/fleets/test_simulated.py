@@ -18,6 +18,9 @@ from nonsuch.web.recording import read_recording
 from nonsuch.web.rows import Network
 from nonsuch.work.presets import plain
 
+COMMIT_SECONDS = 0.1
+"""A disk of a world takes some milliseconds."""
+
 
 class Watched:
     """A simulated fleet, and what is seen of it."""
@@ -235,7 +238,7 @@ async def test_a_race_has_one_winner_each_time_and_a_ledger_that_survives(tmp_pa
     race.pass_time(60)
     ledger = len(race.table("ledger"))
     assert ledger > 4
-    winners = {node for told in race.told if " won" in told.text for node in (told.node,)}
+    winners = {row.winner for row in race.table("races").values() if isinstance(row, rows.Race)}
     assert len(winners) > 1
     assert await race.fleet.transact("from the page") == "3 nodes were given the text."
     race.pass_until("'from the page'")
@@ -253,6 +256,33 @@ async def test_a_race_has_one_winner_each_time_and_a_ledger_that_survives(tmp_pa
         await race.fleet.kill(name)
     with pytest.raises(LocalError, match="no node is running"):
         await race.fleet.transact("to nobody")
+
+
+async def test_the_lanes_of_a_race_are_in_the_time_of_its_picture(tmp_path: Path) -> None:
+    race = await watched("race", 4, tmp_path)
+    race.pass_time(60)
+    begin = race.fleet.about().started
+    rows_seen = [row for row in race.table("races").values() if isinstance(row, rows.Race)]
+    lanes = [lane for row in rows_seen for lane in row.lanes.values()]
+    assert len([lane for lane in lanes if lane.completed is not None]) > 4
+    for lane in lanes:
+        assert lane.received is not None
+        started = begin if lane.started is None else lane.started
+        completed = lane.started if lane.completed is None else lane.completed
+        assert begin <= lane.received <= race.fleet.feed.picture.at
+        assert completed is None or started <= completed <= race.fleet.feed.picture.at
+        # A text is told of when it is on disk; the search has just begun then.
+        assert lane.started is None or lane.received - COMMIT_SECONDS < started
+
+
+async def test_a_title_counts_those_who_came_later(tmp_path: Path) -> None:
+    race = await watched("race", 1, tmp_path)
+    assert race.fleet.about().title == "A simulated race: 1 node, seed 1"
+    await race.fleet.add("race")
+    assert race.fleet.about().title == "A simulated race: 2 nodes, seed 1"
+    pool = await watched("pool", 2, tmp_path)
+    await pool.fleet.add("miner")
+    assert pool.fleet.about().title == "A simulated pool: 3 miners, seed 1"
 
 
 async def test_what_is_dead_or_frozen_is_neither_cut_nor_mended(tmp_path: Path) -> None:

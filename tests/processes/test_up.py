@@ -21,8 +21,9 @@ import msgspec
 import pytest
 
 from nonsuch import solve
+from nonsuch.live.journal import Journal
 from nonsuch.web.observations import Observation
-from nonsuch.web.rows import Job, Node, Shard, Told
+from nonsuch.web.rows import About, Job, Node, Shard, Told
 from tests.processes.conftest import free_port
 
 HAPPENS_SECONDS = 120.0
@@ -39,6 +40,7 @@ class Tables(msgspec.Struct):
 
     nodes: dict[str, Node] = {}
     told: dict[str, Told] = {}
+    about: dict[str, About] = {}
     jobs: dict[str, Job] = {}
     shards: dict[str, Shard] = {}
 
@@ -277,7 +279,7 @@ def test_miners_that_are_killed_frozen_and_lie(
 ) -> None:
     pool = up("--nodes", "2", "--control")
     upto = hash_count(8)
-    pool.see_until(lambda now: all(node.state == "up" for node in now.nodes.values()))
+    pool.see_until(all_up)
     pool.do("jobs", {"message": "a miner dies", "upto": upto})
     pool.see_until(lambda now: bool(leased(now, "miner-1")))
     assert pool.do("nodes/miner-1/kill") == "miner-1 was killed."
@@ -303,10 +305,16 @@ def test_miners_that_are_killed_frozen_and_lie(
     assert not any("miner-2 was caught" in told.text for told in tables.told.values())
     pool.do("nodes/miner-1/restart")
     assert pool.do("nodes", {"role": "miner"}) == "miner-3 was started."
+    assert pool.see().about["about"].title == "A pool: 3 miners on this machine"
     pool.see_told("miner-3 joined the pool, which has")
     status, answer = pool.ask("POST", "/api/loss", {"share": 0.5})
     assert (status, b"only gossip" in answer) == (409, True)
     pool.stop()
+
+
+def all_up(now: Tables) -> bool:
+    """Whether nobody is still to come, or gone."""
+    return all(node.state == "up" for node in now.nodes.values())
 
 
 def leased(now: Tables, miner: str) -> list[Shard]:
@@ -335,7 +343,7 @@ def test_a_miner_of_gossip_that_is_cut_off_finds_back(up: Start) -> None:
 
 def test_a_race_from_the_page_whose_nodes_can_be_cut_off(up: Start) -> None:
     race = up("--network", "race", "--nodes", "2", "--control", "--no-traffic")
-    race.see_told("which has 2 nodes now")
+    race.see_until(all_up)
     race.do("nodes/Node1/cut")
     assert "Node2 took the transaction" in race.do("transactions", {"text": "Alice pays Bob 5"})
     race.see_told("Node2 won the race for 'Alice pays Bob 5'")
@@ -392,27 +400,80 @@ def test_two_networks_that_begin_together_both_live(
 
 
 @pytest.mark.parametrize(
-    ("network", "complaint"),
+    ("network", "used", "complaint"),
     [
-        ("pool", "pool cannot start: cannot use the journal"),
-        ("coordinator", "coordinator cannot start: cannot use the journal"),
-        ("gossip", "no miner can start; node-1: cannot use the journal"),
-        ("peer", "no peer can start; peer-1: cannot use the journal"),
+        ("pool", ["pool.journal"], "pool cannot start: cannot use the journal"),
+        ("coordinator", ["coordinator.journal"], "coordinator cannot start: cannot use the"),
+        ("gossip", ["node-1.store", "node-2.store"], "no miner can start; node-1: cannot use the"),
+        ("peer", ["peer-1.journal", "peer-2.journal"], "no peer can start; peer-1: cannot use the"),
     ],
 )
 def test_a_network_that_cannot_start_says_why_and_ends(
-    start: Start, tmp_path: Path, network: str, complaint: str
+    start: Start, tmp_path: Path, network: str, used: list[str], complaint: str
 ) -> None:
-    shared = ("up", "--network", network, "--nodes", "2", "--data", str(tmp_path / "data"))
-    first = start(*shared, "--headless", "--json")
-    first.wait_for(ALIVE[network])
-    second = start(*shared, "--port", str(free_port()))
-    assert second.process.wait(HAPPENS_SECONDS) == 2
-    second.close()
-    assert complaint in second.lines[-1]
-    assert second.lines[-1].endswith("another process uses it")
-    assert not second.children
+    data = tmp_path / "data"
+    journals = [Journal(data / name, encode, decode) for name in used]
+    network_up = start(
+        *("up", "--network", network, "--nodes", "2"),
+        *("--data", str(data), "--port", str(free_port())),
+    )
+    assert network_up.process.wait(HAPPENS_SECONDS) == 2
+    network_up.close()
+    for journal in journals:
+        journal.close()
+    assert complaint in network_up.lines[-1]
+    assert network_up.lines[-1].endswith("another process uses it")
+    assert not network_up.children
+
+
+def encode(record: object) -> bytes:
+    return str(record).encode()
+
+
+def decode(record: bytes) -> object:
+    return record
+
+
+def test_a_folder_has_one_network_and_stays_as_that_has_left_it(
+    start: Start, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    first = start("up", "--network", "gossip", "--nodes", "2", "--data", str(data), "--headless")
+    first.wait_for_line(lambda line: "node-1" in line)
+    kept = (data / "network.json").read_bytes()
+    for network in ("gossip", "race", "pool"):
+        second = start("up", "--network", network, "--data", str(data), "--port", str(free_port()))
+        assert second.process.wait(HAPPENS_SECONDS) == 2
+        second.close()
+        assert second.lines == [f"nonsuch: cannot use {data}: another `up` uses it"]
+    assert (data / "network.json").read_bytes() == kept
     first.stop()
+    again = start("up", "--network", "gossip", "--nodes", "2", "--data", str(data), "--headless")
+    again.wait_for_line(lambda line: "node-1" in line)
+    again.stop()
+
+
+def test_a_host_that_cannot_be_is_found_before_anything_is_started(
+    start: Start, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a secret of some length")
+    for host in ("192.0.2.1", "no such host.invalid"):
+        command = start("up", "--network", "gossip", "--host", host, "--token-file", str(token))
+        assert command.process.wait(HAPPENS_SECONDS) == 2
+        command.close()
+        assert host in command.lines[-1]
+        assert not any("gossip" in line or "node-1" in line for line in command.lines)
+
+
+def test_a_neighbour_that_is_not_there_is_called_by_its_name(up: Start) -> None:
+    peers = up("--network", "peer", "--nodes", "2", "--control", "--no-traffic")
+    peers.see_until(all_up)
+    peers.do("nodes/peer-1/kill")
+    peers.do("nodes/peer-2/restart")
+    tables = peers.see_told("cannot reach peer-1")
+    assert not any("127.0.0.1" in told.text for told in tables.told.values())
+    peers.stop()
 
 
 def test_a_node_that_dies_later_has_a_line_in_the_terminal(up: Start) -> None:

@@ -106,11 +106,21 @@ class Dashboards:
         self._say = say
 
     async def serve(self, feed: Feed, fleet: Fleet) -> Serving:
-        """Serve it, and say where."""
-        from nonsuch.web.guard import ANY_ADDRESS
+        """Serve it, and say where. Raises `LocalError` where it cannot be."""
+        served = await self.open(feed, fleet)
+        await self.tell(served)
+        return served
+
+    async def open(self, feed: Feed, fleet: Fleet) -> Serving:
+        """Serve it. Raises `LocalError` where it cannot be."""
         from nonsuch.web.server import dashboard, serve  # It brings a web server along.
 
-        served = await serve(dashboard(feed, fleet, self._access), self._access.host, self._wanted)
+        return await serve(dashboard(feed, fleet, self._access), self._access.host, self._wanted)
+
+    async def tell(self, served: Serving) -> None:
+        """Say where it is."""
+        from nonsuch.web.guard import ANY_ADDRESS
+
         if self._wanted and served.port != self._wanted:
             self._say(f"port {self._wanted} is taken: the dashboard has the next that is free")
         token = "?token=…, with the token" if self._access.token else ""
@@ -118,7 +128,6 @@ class Dashboards:
         if self._access.host in ANY_ADDRESS:
             url = f"http://{await _own_name()}:{served.port}/"
         self._say(f"dashboard  {url}{token}")
-        return served
 
 
 async def _own_name() -> str:

@@ -7,7 +7,6 @@ import contextlib
 import random
 import secrets
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -253,14 +252,11 @@ def _folder(wish: _Wish, say: Say, *, sim: bool) -> Iterator[Path]:
     if sim:
         yield wish.recordings
     elif wish.data is not None:
-        try:
-            wish.data.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=wish.data):
-                pass  # Whoever cannot write there is told so before anything is started.
-        except OSError as error:
-            raise LocalError(f"cannot use {wish.data}: {error.strerror}") from None
-        say(f"data       {wish.data.absolute()}, which is kept")
-        yield wish.data.absolute()
+        from nonsuch.fleets.folders import kept_folder
+
+        with kept_folder(wish.data) as folder:
+            say(f"data       {folder}, which is kept")
+            yield folder
     else:
         from nonsuch.fleets.folders import temporary_folder
 
@@ -278,10 +274,12 @@ async def _watch(
     try:
         if wish.record is not None:
             fleet.record_to(wish.record)
+        if dashboards is not None:  # Before it would be in vain to have started a network.
+            served = await dashboards.open(fleet.feed, fleet)
         await fleet.start()
         _tell_nodes(fleet, say)
-        if dashboards is not None:
-            served = await dashboards.serve(fleet.feed, fleet)
+        if dashboards is not None and served is not None:
+            await dashboards.tell(served)
             if not wish.control:
                 say("           it only shows; with --control it can do things, too")
         say("Ctrl-C ends it all")

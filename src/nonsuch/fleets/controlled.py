@@ -25,10 +25,11 @@ from nonsuch.web.feed import Feed
 from nonsuch.web.fleet import Bystander, UnknownNode
 from nonsuch.web.observations import Observation, observed_fact
 from nonsuch.web.picture import Picture
+from nonsuch.web.pictures.sentences import plural
 from nonsuch.web.recording import Recorder
 from nonsuch.web.rows import About, Role
 
-__all__ = ["Controlled", "Seat"]
+__all__ = ["Controlled", "Seat", "counted"]
 
 NAMES_SHOWN = 12
 
@@ -42,6 +43,11 @@ class Seat(NamedTuple):
     role: Role
     address: str = ""
     rate: float | None = None
+
+
+def counted(title: str, nodes: int, noun: str) -> str:
+    """What a network is, and how large: `A race: 3 nodes`."""
+    return f"{title[0].upper()}{title[1:]}: {plural(nodes, noun)}"
 
 
 class Controlled(Bystander, ABC):
@@ -105,8 +111,12 @@ class Controlled(Bystander, ABC):
     # What fleets do each in its own way.
 
     @abstractmethod
-    async def start(self) -> None:
+    async def _start(self) -> None:
         """Begin with all nodes that there are to be. Raises `LocalError`."""
+
+    @abstractmethod
+    def _title(self, nodes: int) -> str:
+        """What there is, for people, if there are so many of those that one can add to."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -143,6 +153,14 @@ class Controlled(Bystander, ABC):
     @abstractmethod
     def _how_it_lies(self, name: str) -> str:
         """In a few words; raises `Unsupported`."""
+
+    async def start(self) -> None:
+        """Begin with all nodes that there are to be. Raises `LocalError`.
+
+        Whatever is asked of them meanwhile is done afterwards.
+        """
+        async with self._acting:
+            await self._start()
 
     # Actions.
 
@@ -253,6 +271,8 @@ class Controlled(Bystander, ABC):
         """See `Fleet`."""
         async with self._acting:
             seat = await self._new_seat(role)
+            before = sum(each.role == role for each in self._seats.values())
+            self._describe(title=self._title(before + 1))
             await self.begin(seat)
             if self._cut:
                 self._do_part(self._cut)

@@ -1,8 +1,11 @@
-"""A network's temporary folder, which goes with the network, even with one that was killed.
+"""A network's folder: a temporary one goes with the network, even with one that was killed.
 
-Whoever makes such a folder holds a lock in it, of which the system lets go when its process ends,
+Whoever makes a temporary one holds a lock in it, of which the system lets go when its process ends,
 however that ends. So a folder whose lock is free is nobody's any more, and the next network that
 needs one removes it. The lock is taken before it has its name: nobody finds one that is not held.
+
+A folder that is kept is locked, too, for two networks in it would write over each other; but the
+lock has another name, by which nobody takes the folder for one to be removed.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from pathlib import Path
 
 from nonsuch.errors import LocalError
 
-__all__ = ["PREFIX", "temporary_folder"]
+__all__ = ["PREFIX", "kept_folder", "temporary_folder"]
 
 PREFIX = "nonsuch-"
 LOCK = "owner.lock"
 NEW_LOCK = "owner.new"
+KEPT_LOCK = "up.lock"
 
 ABANDONED_MAX = 100
 """Folders that are looked at: whoever starts a network does not wait for long."""
@@ -40,6 +44,27 @@ def temporary_folder() -> Iterator[Path]:
         raise LocalError(f"cannot make a temporary folder: {error.strerror}") from None
     with made as name, _owned(Path(name)):
         yield Path(name)
+
+
+@contextlib.contextmanager
+def kept_folder(folder: Path) -> Iterator[Path]:
+    """A folder that stays, made where there is none, and meanwhile nobody else's.
+
+    Raises `LocalError` where it cannot be written to, or another network has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # Whoever cannot write there is told so before anything is started.
+        handle = os.open(folder / KEPT_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise LocalError(f"cannot use {folder}: {error.strerror}") from None
+    try:
+        if not _try_lock(handle):
+            raise LocalError(f"cannot use {folder}: another `up` uses it")
+        yield folder.absolute()
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from nonsuch.errors import LocalError
-from nonsuch.fleets.controlled import Controlled, Seat
+from nonsuch.fleets.controlled import Controlled, Seat, counted
 from nonsuch.fleets.recipes import RECIPES, Errands, Place
 from nonsuch.fleets.site import Site, hash_rate
 from nonsuch.live.children import Children
@@ -50,8 +50,8 @@ COMPLAINT = "nonsuch: "
 WORDS_MAX = 200
 """Characters of what a node has said last."""
 
-_NAMED = ("address", "agent", "peer")
-"""Fields that hold the address of another node."""
+_NAMED = ("address", "agent", "peer", "why")
+"""Fields that hold the address of another node, or words with one among them."""
 
 
 class ProcessFleet(Controlled):
@@ -76,9 +76,9 @@ class ProcessFleet(Controlled):
         self._site = site
         self._traffic = traffic
         self._tasks: set[asyncio.Future[None]] = set()
-        errands = Errands(lambda: self.running, self._spawn, self._observe_fact)
+        errands = Errands(lambda: self.running, self._wait_for, self._spawn, self._observe_fact)
         self.recipe = RECIPES[network](site, nodes, errands)
-        self._describe(title=self.recipe.shape)
+        self._describe(title=self._title(nodes))
         self._places: dict[str, Place] = {}
         self._children = Children(self._hear_line, self._died, end_seconds=END_SECONDS)
         self._last_words: dict[str, str] = {}
@@ -87,8 +87,11 @@ class ProcessFleet(Controlled):
         self._stillborn: dict[str, str] = {}
         self._failed = asyncio.Event()
 
-    async def start(self) -> None:
-        """Start every node. Raises `LocalError`, also where one that all others need cannot."""
+    def _title(self, nodes: int) -> str:
+        return f"{counted(self.recipe.title, nodes, self.recipe.noun)} on this machine"
+
+    async def _start(self) -> None:
+        """Raises `LocalError` also where one that all others need cannot."""
         # The first time on a machine this is measured; who wants to stop is heard meanwhile.
         await asyncio.to_thread(hash_rate, double=self.recipe.doubles)
         places = await self.recipe.places()
@@ -102,7 +105,7 @@ class ProcessFleet(Controlled):
 
     async def _wait_for(self, names: Iterable[str]) -> None:
         """Until these listen, or have ended, or a while has passed."""
-        waits = [self._listening[name].wait() for name in names]
+        waits = [self._listening[name].wait() for name in names if name in self._listening]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*waits), LISTENING_SECONDS)
 
@@ -183,9 +186,9 @@ class ProcessFleet(Controlled):
 
     def _name_addresses(self, values: dict[str, object]) -> None:
         for field in _NAMED:
-            address = values.get(field)
-            if isinstance(address, str):
-                values[field] = self._site.name_of(address) or address
+            text = values.get(field)
+            if isinstance(text, str):
+                values[field] = self._site.with_names(text)
 
     def _observe_fact(self, name: str, fact: object) -> None:
         self.observe(observed_fact(fact, name, time.time()))

@@ -89,9 +89,13 @@ class Place(NamedTuple):
 
 
 class Errands(NamedTuple):
-    """What a recipe may use of the fleet: who runs, a task of its own, and somebody who listens."""
+    """What a recipe may use of the fleet: who runs, a task of its own, and somebody who listens.
+
+    `listening` is there when all of these nodes listen, or have ended, or a while has passed.
+    """
 
     running: Callable[[], Collection[str]]
+    listening: Callable[[Collection[str]], Awaitable[None]]
     spawn: Callable[[Awaitable[None]], None]
     observe: Callable[[str, object], None]
 
@@ -115,12 +119,6 @@ class Recipe(ABC):
         self.nodes = nodes
         self.errands = errands
         self._count = 0
-
-    @property
-    def shape(self) -> str:
-        """What there is, for people."""
-        count = f"{self.nodes} {self.noun}{'' if self.nodes == 1 else 's'}"
-        return f"{self.title[0].upper()}{self.title[1:]}: {count} on this machine"
 
     @abstractmethod
     async def places(self) -> list[Place]:
@@ -358,6 +356,7 @@ class RaceRecipe(Recipe):
 
     def __init__(self, site: Site, nodes: int, errands: Errands) -> None:
         super().__init__(site, nodes, errands)
+        self._ports: dict[str, int] = {}
         self._won = asyncio.Event()
         self._won.set()  # Nothing is raced for yet.
 
@@ -411,6 +410,7 @@ class RaceRecipe(Recipe):
 
     async def traffic(self) -> None:
         """A payment now and then, and none while one is raced for."""
+        await self.errands.listening(self._ports)  # Or the first race would have one runner.
         while True:
             await asyncio.gather(asyncio.sleep(RACE_SECONDS), self._race_over())
             self._won.clear()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nonsuch.errors import LocalError
-from nonsuch.fleets.controlled import Controlled, Seat
+from nonsuch.fleets.controlled import Controlled, Seat, counted
 from nonsuch.fleets.worlds import RATE_MAX, SETTINGS, Setting, slowly
 from nonsuch.sim.world import Ranks, Told, World
 from nonsuch.web.fleet import ProcessReady, Unsupported
@@ -87,11 +87,7 @@ class SimulatedFleet(Controlled):
             raise LocalError(f"--speed lies between {SPEED_MIN:g} and {SPEED_MAX:g}")
         if not 1 <= nodes <= NODES_MAX:
             raise LocalError(f"a simulation has 1 to {NODES_MAX:,} nodes, not {nodes}")
-        count = f"{nodes} {kind.noun}{'' if nodes == 1 else 's'}"
-        title = f"{kind.title}: {count}, seed {seed}"
-        about = About(
-            network, title[0].upper() + title[1:], virtual=True, speed=speed, control=control
-        )
+        about = About(network, virtual=True, speed=speed, control=control)
         self.world = _World(
             seed,
             kind.conditions,
@@ -101,15 +97,19 @@ class SimulatedFleet(Controlled):
             advanced_seconds=slowly(ADVANCED_SECONDS, nodes),
         )
         super().__init__(about, lambda: self.world.seconds, folder=recordings, hear=hear)
+        self._seed = seed
         self._speed = speed
         self._traffic = traffic
         hashes = min(nodes * RATE_MAX, HASHES / speed)
         self.setting: Setting = kind(self.world, nodes, hashes)
+        self._describe(title=self._title(nodes))
         self._known: set[str] = set()
         self._step = min(1.0, speed * SLICE_SECONDS)
 
-    async def start(self) -> None:
-        """All nodes of the network."""
+    def _title(self, nodes: int) -> str:
+        return f"{counted(self.setting.title, nodes, self.setting.noun)}, seed {self._seed}"
+
+    async def _start(self) -> None:
         for seat in self.setting.seats():
             await self.begin(seat)
         if self._traffic:

@@ -7,6 +7,7 @@ and lose datagrams; where it is only looked at, directly. A recipe need not know
 from __future__ import annotations
 
 import random
+import re
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["HOST", "Site", "hash_rate"]
 
 HOST = "127.0.0.1"
 """All processes are on this machine, and nobody else's."""
+
+_ADDRESS = re.compile(rf"{re.escape(HOST)}:\d+")
 
 PORTS_TRIED_MAX = 1_000
 PORT_MAX = 65_535
@@ -149,6 +152,10 @@ class Site:
     def name_of(self, address: str) -> str | None:
         """Whose an address is, as nodes know each other: where one is found, or has called from."""
         return self._names.get(address) or self._callers.get(address)
+
+    def with_names(self, text: str) -> str:
+        """What a node says, with names for the addresses that it knows others by."""
+        return _ADDRESS.sub(lambda found: self.name_of(found[0]) or found[0], text)
 
     def _calls(self, name: str, address: str) -> None:
         """The system gives a port to one after the other; the last one counts."""

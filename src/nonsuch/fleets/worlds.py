@@ -460,7 +460,7 @@ class RaceSetting(Setting):
         )
         self.world.add(
             seat.name,
-            lambda: RaceNode(node, self._lots(), ORIGIN_SECONDS),
+            lambda: RaceNode(node, self._lots()),  # Its times are the world's, as a picture's.
             hash_rate=seat.rate or 0.0,
             listens=True,
             dials={KEEPER: KEEPER},
