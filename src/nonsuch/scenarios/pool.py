@@ -63,6 +63,9 @@ STUCK_PART = 0.3
 STUCK_SECONDS = 60.0
 """How many of them have one that is mended so much later than all else."""
 
+MENDED_RATES = (2.0, 3.5)
+"""What a mended machine does, as powers of ten: so unequal are they as they were before."""
+
 WORKER_RATE = 200.0
 """What a mended worker does, in hashes a second."""
 
@@ -310,7 +313,7 @@ class Play:
                 self._restart(name, keep_disk=True)
                 world.thaw(name)
         for name in (*self._honest, "pool"):
-            world.set_hash_rate(name, 1000)
+            world.set_hash_rate(name, 10 ** self._plan.uniform(*MENDED_RATES))
         for name, rates in self._clusters.items():
             mended = [WORKER_RATE] * len(rates)
             world.set_workers(name, mended)

@@ -466,7 +466,7 @@ def test_a_search_that_gets_on_is_not_given_up_however_slow() -> None:
     for _ in range(3):
         bench.happens(Advanced(2, 19))
         effects += beaten(bench, bench.now + 5.0)
-    assert [effect.task for effect in effects if isinstance(effect, Cancel)][0] == 2
+    assert next(effect.task for effect in effects if isinstance(effect, Cancel)) == 2
 
 
 def test_what_is_searched_in_this_process_is_never_given_up() -> None:

@@ -10,6 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nonsuch.errors import LocalError
+from nonsuch.networks.pool import state
+from nonsuch.networks.pool.audits import Audit, AuditDesk, Scan
+from nonsuch.networks.pool.dispatch import quota_for
+from nonsuch.networks.pool.facts import AuditPassed, Cheated
+from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.messages import (
     Ask,
     Beat,
@@ -26,8 +31,9 @@ from nonsuch.networks.pool.messages import (
     Welcome,
     Withdraw,
 )
-from nonsuch.networks.pool.records import ShardDone
+from nonsuch.networks.pool.records import JobOpened, JobSnapshot, ShardDone
 from nonsuch.networks.pool.relay import Relay
+from nonsuch.networks.pool.roster import Miner, Peer, Roster, Unaudited
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.node import (
@@ -55,6 +61,7 @@ from nonsuch.work.goals import First, Goal, Lowest, Shares
 from nonsuch.work.nonce import Decimal
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
+from nonsuch.work.ranges import RangeSet
 from nonsuch.work.shares import share_limit
 from nonsuch.work.target import TARGET_MAX, Target
 from tests.networks.pool.test_pool import (
@@ -545,6 +552,103 @@ def test_of_a_long_lease_a_piece_is_scanned_again() -> None:
     # What is vouched for is the lease, and on disk as one.
     done = [each.record for each in table.persisted if isinstance(each.record, ShardDone)]
     assert any((each.start, each.count) == (longest.start, len(longest)) for each in done)
+
+
+def until_a_piece_is_audited(table: Table, miner: Seat) -> tuple[Lease, Search]:
+    """The miner does leases; returns the first of which a piece is scanned again, and that audit.
+
+    Audits before are answered.
+    """
+    while miner.leases:
+        lease = miner.lease
+        table.passes(table.now + lease.count / 1000)
+        effects = miner.works()
+        while search := next((each for each in effects if isinstance(each, Search)), None):
+            if len(search.nonces) < lease.count:
+                return lease, search
+            effects = table.happens(searched(search))
+    raise AssertionError("no piece was chosen")
+
+
+def long_miner(table: Table, last: int) -> Seat:
+    client, miner = table.client(), table.miner("long", rate=1000.0)
+    miner.says(Capacity(1, 1, 10.0))
+    client.says(submit(last))
+    return miner
+
+
+def test_a_snapshot_leaves_out_all_of_a_lease_of_which_a_piece_is_audited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(msgspec.structs.replace(PIECES, lease_seconds=100.0))
+    miner = long_miner(table, 200_000)
+    lease, _ = until_a_piece_is_audited(table, miner)
+    monkeypatch.setattr(state, "SNAPSHOT_RECORDS", 1)
+    monkeypatch.setattr(state, "SNAPSHOT_FACTOR", 0)
+    while not isinstance(table.persisted[-1].record, JobSnapshot):
+        miner.works()
+    done = RangeSet(range(start, start + count) for start, count in table.persisted[-1].record.done)
+    (gap,) = done.gaps(lease.start, lease.start + lease.count)
+    assert gap == range(lease.start, lease.start + lease.count)
+
+
+def test_a_piece_that_passes_does_not_vouch_for_the_leases_before_it() -> None:
+    table = Table(msgspec.structs.replace(PIECES, lease_seconds=100.0))
+    miner = long_miner(table, 200_000)
+    lease, search = until_a_piece_is_audited(table, miner)
+    table.happens(searched(search))
+    assert isinstance(table.facts[-1], AuditPassed)
+    miner.lies = lies_as("invents")
+    miner.works()
+    (told,) = [fact for fact in table.facts if isinstance(fact, Cheated)]
+    assert told.redone >= lease.count
+
+
+def seated(roster: Roster, number: int, rate: float) -> Miner:
+    """A miner that has shown how fast it is."""
+    peer = Peer(number, f"host-{number}:1", "nonsuch", 0.0)
+    roster.add(peer)
+    miner = Miner(peer, f"miner-{number}", 0.0)
+    roster.add_miner(peer, miner)
+    roster.returned(miner, int(rate), 0.0, 1.0)
+    return miner
+
+
+def audit_of(suspect: Miner, count: int) -> Audit:
+    job = Job(JobOpened("job", FORM, 0, 10**6, None), 0, 0.0)
+    scan = Scan(count, (), None)
+    entry = Unaudited(job, 0, count)
+    return Audit(job, entry, suspect, scan, quota_for(count), range(count), 0.0)
+
+
+def test_an_audit_waits_a_while_for_an_auditor_who_is_not_slow() -> None:
+    roster = Roster()
+    desk = AuditDesk(PIECES, roster)
+    suspect, slow, fast = (seated(roster, *each) for each in ((1, 1000), (2, 10), (3, 1000)))
+    for now, asks, gets in ((0.0, slow, False), (0.0, fast, True), (3.0, slow, True)):
+        audit = audit_of(suspect, 1000)
+        desk.add(audit)
+        assert (desk.take_for(asks, now) is audit) == gets
+        desk.drop(suspect=suspect)
+    short = audit_of(suspect, 20)
+    desk.add(short)
+    assert desk.take_for(slow, 0.0) is short
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**4), st.floats(1e-9, 1))
+def test_pieces_are_cut_for_those_who_audit(count: int, rate: int, fraction: float) -> None:
+    roster = Roster()
+    desk = AuditDesk(PIECES, roster)
+    suspect = seated(roster, 1, 1000)
+    seated(roster, 2, rate)
+    pieces = desk.pieces(suspect, count, fraction)
+    assert 1 <= pieces <= count
+    if fraction == 1 or count < 2 * rate:
+        assert pieces == 1
+    else:
+        chance = min(1.0, fraction * pieces)
+        assert chance * count / pieces <= 2 * fraction * count, "no more than was asked for"
+        assert chance < 1 or count / pieces < 2 * max(3 * rate, fraction * count)
 
 
 def test_who_leaves_something_out_of_a_long_lease_is_caught_by_a_piece() -> None:

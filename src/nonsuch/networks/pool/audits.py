@@ -9,9 +9,18 @@ Every share either of them names was rehashed, so the union of the two lists is 
 lacks one of it has left it out: that is proof, against the first miner or against the second. A
 miner of a wire without evidence names its lowest nonce only; there a lower one is the proof.
 
-Of a lease that was as long as many shards, as those of a relay are, the lots choose a piece: each
-nonce is as likely to be scanned again as any other, and nobody waits for an audit of minutes. Where
-there is suspicion it is all of it.
+**Pieces.** An audit should take its auditor as long as a shard. Of what its suspect was faster to
+scan, or of a lease as long as many shards, as those of a relay are, the lots choose a piece, and so
+much more often that each nonce is as likely to be scanned again as any other. Where all is to be
+scanned again it is never a piece. Where auditors are so slow that they could not do their part,
+less is scanned again, for jobs wait for audits.
+
+A piece that passes says little: what was left out may be elsewhere. Only when pieces worth a whole
+lease have passed are the leases before them vouched for, and suspicion is put aside.
+
+**Who does it.** Not whoever would take minutes for it, as long as somebody is there who does not;
+and an idle miner takes over what another one is slow to do. What has waited for too long the pool
+does itself, or anybody who asks.
 """
 
 from __future__ import annotations
@@ -26,11 +35,14 @@ from nonsuch.work.puzzle import Proof
 
 if TYPE_CHECKING:
     from nonsuch.networks.pool.dispatch import Quota
-    from nonsuch.networks.pool.roster import Miner, Unaudited
+    from nonsuch.networks.pool.roster import Grant, Miner, Roster, Unaudited
+    from nonsuch.networks.pool.settings import PoolSettings
 
 __all__ = [
     "AUDITS_MAX",
     "LOSSES_MAX",
+    "SHARDS_AN_AUDIT_MAX",
+    "UNAUDITED_KEPT_MAX",
     "UNAUDITED_MAX",
     "Audit",
     "AuditDesk",
@@ -48,8 +60,18 @@ LOSSES_MAX = 3
 """Auditors that an audit may lose before the pool does it itself."""
 
 UNAUDITED_MAX = 128
-"""A miner's shards in a row of which none is audited. So many are redone, at most, when it is
-caught, and what it returned between an audit's beginning and its end."""
+"""A miner's shards in a row of which none is audited, nor pieces of some that are worth one. Two
+such rows are redone, at most, when it is caught, and what it returned between an audit's beginning
+and its end; but never more than `UNAUDITED_KEPT_MAX` of which only pieces are audited."""
+
+UNAUDITED_KEPT_MAX = 1024
+"""Shards that are remembered of a miner of whose shards auditors can only do pieces."""
+
+SHARDS_AN_AUDIT_MAX = 3
+"""An audit should take no longer than so many shards, nor wait for longer until it is begun."""
+
+RATE_PART_MIN = 1e-6
+"""Auditors whose part of the pool's rate is less are nobody: sums of floats drift."""
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -87,6 +109,7 @@ class Audit:
         "losses",
         "quota",
         "scan",
+        "since",
         "start",
         "stop",
         "suspect",
@@ -100,6 +123,7 @@ class Audit:
         scan: Scan,
         quota: Quota,
         nonces: range,
+        now: float,
     ) -> None:
         self.job = job
         self.start = nonces.start
@@ -109,6 +133,7 @@ class Audit:
         self.scan = scan
         self.quota = quota
         self.losses = 0
+        self.since = now
 
     @property
     def count(self) -> int:
@@ -119,6 +144,11 @@ class Audit:
     def is_whole(self) -> bool:
         """Whether all that the suspect has searched is scanned again."""
         return (self.start, self.stop) == (self.entry.start, self.entry.stop)
+
+    @property
+    def part(self) -> float:
+        """How much of what the suspect has searched that is; 1.0 for all."""
+        return self.count / (self.entry.stop - self.entry.start)
 
     def verdict(self, again: Scan, *, blind: bool) -> Verdict:
         """Compare with what the auditor found, who is `blind` where it names the best alone."""
@@ -153,26 +183,45 @@ class Verdict:
 
 
 class AuditDesk:
-    """The audits that wait for an auditor, first in, first out. Do not change `waiting`."""
+    """The audits that wait for an auditor, first in, first out, and those that miners do.
 
-    def __init__(self) -> None:
+    Do not change `waiting`, nor `given`. `own_rate` is how fast the pool itself has scanned its
+    latest one, in hashes a second; 0.0 before the first.
+    """
+
+    def __init__(self, settings: PoolSettings, roster: Roster) -> None:
+        self._settings = settings
+        self._roster = roster
         self.waiting: deque[Audit] = deque()
+        self.given: dict[Audit, Grant] = {}
+        self.own_rate = 0.0
 
     def add(self, audit: Audit) -> None:
         """One more. The job waits for it."""
         audit.job.audits += 1
         self.waiting.append(audit)
 
+    def give(self, audit: Audit, grant: Grant) -> None:
+        """A miner does it from now on, whoever did before."""
+        self.given[audit] = grant
+
+    def done(self, audit: Audit) -> None:
+        """Its job waits for it no more."""
+        self.given.pop(audit, None)
+        audit.job.audits -= 1
+
     def put_back(self, audit: Audit) -> None:
         """Its auditor was lost: it is the next again."""
+        self.given.pop(audit, None)
         audit.losses += 1
         self.waiting.appendleft(audit)
 
-    def take_for(self, miner: Miner) -> Audit | None:
-        """The next audit that this miner can do: not one of itself."""
+    def take_for(self, miner: Miner, now: float) -> Audit | None:
+        """The next audit that this miner can do, and should: not one of itself."""
         for _ in range(min(len(self.waiting), AUDITS_LOOK_MAX)):
             audit = self.waiting[0]
-            if self.can_audit(miner, audit):
+            wanted = now >= self.patient_until(audit) or self.suits(miner, audit)
+            if wanted and self.can_audit(miner, audit):
                 return self.waiting.popleft()
             self.waiting.rotate(-1)
         return None
@@ -180,6 +229,41 @@ class AuditDesk:
     def take_first(self) -> Audit | None:
         """The next audit for the pool itself."""
         return self.waiting.popleft() if self.waiting else None
+
+    def patient_until(self, audit: Audit) -> float:
+        """From when on anybody may do it."""
+        return audit.since + SHARDS_AN_AUDIT_MAX * self._settings.shard_seconds
+
+    def suits(self, miner: Miner, audit: Audit) -> bool:
+        """Whether this one would soon be done with it, or sooner than most of the others."""
+        if self._settings.shard_nonces is not None:
+            return True  # It has as long for a shard.
+        usual = self._others_rate(audit.suspect)
+        if not usual or miner.slot_rate >= usual:
+            return miner.measured or not usual
+        seconds_max = SHARDS_AN_AUDIT_MAX * self._settings.shard_seconds
+        return miner.measured and audit.count <= seconds_max * miner.slot_rate
+
+    def pieces(self, suspect: Miner, count: int, fraction: float) -> int:
+        """In how many pieces so many nonces are cut, of which one takes an auditor a shard's time.
+
+        `fraction` of all nonces should be scanned again. Where auditors cannot do that, pieces
+        are as small as to take them `SHARDS_AN_AUDIT_MAX` times as long.
+        """
+        rate = self._others_rate(suspect) or self.own_rate or suspect.slot_rate
+        if self._settings.shard_nonces is not None or fraction >= 1 or not rate:
+            return 1
+        most = count / (rate * self._settings.shard_seconds)
+        wanted = max(1 / max(fraction, 1 / count), most / SHARDS_AN_AUDIT_MAX)
+        return max(1, int(min(most, wanted, count)))
+
+    def _others_rate(self, suspect: Miner) -> float:
+        """What a slot of the others does on average, in hashes a second; 0.0 where none has yet."""
+        rate, slots = self._roster.rate, self._roster.slots
+        if self._roster.miners.get(suspect.peer) is suspect:
+            rate, slots = rate - suspect.shown_rate, slots - suspect.slots
+        shown = slots > 0 and rate > RATE_PART_MIN * self._roster.rate
+        return rate / slots if shown else 0.0
 
     @staticmethod
     def can_audit(miner: Miner, audit: Audit) -> bool:
@@ -193,5 +277,7 @@ class AuditDesk:
         dropped = [each for each in self.waiting if each.job is job or each.suspect is suspect]
         for audit in dropped:
             self.waiting.remove(audit)
-            audit.job.audits -= 1
+            self.done(audit)
+        for audit in [each for each in self.given if each.job is job]:
+            self.done(audit)
         return dropped

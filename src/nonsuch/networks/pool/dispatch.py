@@ -27,7 +27,7 @@ from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.work.shares import expected_shares, share_limit
 from nonsuch.work.target import Target
 
-__all__ = ["Dispatcher", "Quota", "quota_for"]
+__all__ = ["COPY_GAIN", "TAIL_SECONDS", "Dispatcher", "Quota", "quota_for"]
 
 FIRST_NONCES = 2**18
 """The first shard of a miner that says nothing of its rate: some milliseconds of a kernel."""

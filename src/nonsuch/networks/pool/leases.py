@@ -12,7 +12,7 @@ from itertools import islice
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
-from nonsuch.networks.pool.dispatch import Quota, quota_for
+from nonsuch.networks.pool.dispatch import COPY_GAIN, TAIL_SECONDS, Quota, quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner
 from nonsuch.networks.pool.state import OwnAudit, State
@@ -55,8 +55,10 @@ class Leases:
         state = self._state
         if state.own_audit is not None:
             self._hand_over(state.own_audit, now)
+        if state.desk.given and state.roster.idle:
+            self._take_over(now)
         if state.desk.waiting:
-            self._audit_here()
+            self._audit_here(now)
         state.serve_at = None
         if not state.roster.idle:
             return
@@ -104,7 +106,7 @@ class Leases:
 
     def _grant(self, miner: Miner, now: float) -> bool:
         state = self._state
-        if state.desk.waiting and (audit := state.desk.take_for(miner)) is not None:
+        if state.desk.waiting and (audit := state.desk.take_for(miner, now)) is not None:
             self._grant_audit(audit, miner, now)
             return True
         ahead = not miner.has_room
@@ -146,32 +148,53 @@ class Leases:
         quota = audit.quota if miner.evidence else None
         grant = Grant(self._state.number, audit.job, shard, miner, quota, now)
         grant.audit = audit
+        self._state.desk.give(audit, grant)
         self._open(grant)
 
     def _hand_over(self, own: OwnAudit, now: float) -> None:
         """A miner with nothing to do audits faster than a pool, which has other things to do."""
         state = self._state
         for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
-            if state.desk.can_audit(miner, own.audit):
+            if state.desk.can_audit(miner, own.audit) and state.desk.suits(miner, own.audit):
                 state.effects.append(Cancel(own.task))
                 state.own_audit = None
                 self._grant_audit(own.audit, miner, now)
                 state.roster.place(miner)
                 return
 
-    def _audit_here(self) -> None:
-        """Where no miner can do the next audit, the pool does it, one at a time."""
+    def _take_over(self, now: float) -> None:
+        """A miner with nothing to do audits what another is slow to, as it races slow shards."""
+        state = self._state
+        for audit, grant in list(islice(state.desk.given.items(), AUDITORS_LOOK_MAX)):
+            remaining = grant.miner.remaining_seconds(grant, now)
+            for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
+                if self._gains(miner, audit, remaining):
+                    self.revoke(grant.number)
+                    self._grant_audit(audit, miner, now)
+                    state.roster.place(miner)
+                    break
+
+    def _gains(self, miner: Miner, audit: Audit, remaining_seconds: float) -> bool:
+        """Whether this one would be done with it so much sooner."""
+        if miner.draining or not self._state.desk.can_audit(miner, audit):
+            return False
+        rate = miner.slot_rate if miner.measured else 0.0
+        return audit.count * COPY_GAIN < rate * (remaining_seconds - TAIL_SECONDS)
+
+    def _audit_here(self, now: float) -> None:
+        """What no miner can do, or does for long, the pool does, one at a time."""
         state = self._state
         if state.own_audit is not None:
             return
         audit = state.desk.waiting[0]
         suspect = audit.suspect
         others = state.roster.has_other(suspect, evidence=suspect.evidence)
-        if others and audit.losses < LOSSES_MAX:
+        if others and audit.losses < LOSSES_MAX and now < state.desk.patient_until(audit):
+            state.wake(state.desk.patient_until(audit))
             return
         state.desk.take_first()
         self._task += 1
-        state.own_audit = OwnAudit(self._task, audit)
+        state.own_audit = OwnAudit(self._task, audit, now)
         nonces = range(audit.start, audit.stop)
         state.effects.append(
             Search(

@@ -10,11 +10,19 @@ audit that it passed go back to the queue.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
-from nonsuch.networks.pool.audits import AUDITS_MAX, UNAUDITED_MAX, Audit, Scan, Verdict
+from nonsuch.networks.pool.audits import (
+    AUDITS_MAX,
+    UNAUDITED_KEPT_MAX,
+    UNAUDITED_MAX,
+    Audit,
+    Scan,
+    Verdict,
+)
 from nonsuch.networks.pool.dispatch import Quota, quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.jobs import Jobs
@@ -27,6 +35,9 @@ from nonsuch.work.shares import FalseEvidence, check_shares, expected_shares
 from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
+
+PASSED_MIN = 0.999
+"""Pieces that are worth so many leases are worth one: sums of floats drift."""
 
 
 class Results:
@@ -88,7 +99,7 @@ class Results:
             nonces = self._chosen(miner, entry)
             if nonces:
                 entry.waits = True
-                state.desk.add(_audit(grant, entry, scan, nonces))
+                state.desk.add(_audit(grant, entry, scan, nonces, now))
             else:
                 self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
@@ -102,39 +113,32 @@ class Results:
     # Audits.
 
     def _chosen(self, miner: Miner, entry: Unaudited) -> range:
-        """What of a shard is scanned again: nothing, all of it, or a piece of a long one."""
+        """What of a shard is scanned again: nothing, all of it, or a piece."""
         nonces = range(entry.start, entry.stop)
-        pieces = 1 if miner.drift.suspicious else self._pieces(miner, len(nonces))
-        if not self._audit_is_due(miner, pieces):
+        settings = self._state.settings
+        fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
+        pieces = self._state.desk.pieces(miner, len(nonces), fraction)
+        if not self._audit_is_due(miner, fraction, pieces):
             return range(0)
         place = self._state.lots.randrange(pieces) if pieces > 1 else 0
         return nonces[len(nonces) * place // pieces : len(nonces) * (place + 1) // pieces]
 
-    def _pieces(self, miner: Miner, count: int) -> int:
-        """As many as an audit of one takes as long as a shard; 1 for who did not ask for more."""
-        settings = self._state.settings
-        usual = miner.rate * settings.shard_seconds
-        if miner.lease_seconds <= settings.shard_seconds or not usual:
-            return 1
-        # Where much is scanned again it comes to all of them.
-        most = min(count, 1 / max(settings.audit_fraction, 1 / count))
-        return max(1, int(min(count / usual, most)))
-
-    def _audit_is_due(self, miner: Miner, pieces: int) -> bool:
+    def _audit_is_due(self, miner: Miner, fraction: float, pieces: int) -> bool:
         state = self._state
-        settings = state.settings
-        fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
         if not fraction or len(state.desk.waiting) >= AUDITS_MAX:
-            while len(miner.unaudited) > UNAUDITED_MAX:
-                miner.unaudited.popleft()  # Nobody will ever vouch for it.
+            _forget_oldest(miner, UNAUDITED_MAX)
             return False
+        _forget_oldest(miner, UNAUDITED_KEPT_MAX if pieces > 1 else sys.maxsize)
         miner.since_audit += 1
         chosen = state.lots.random() < fraction * pieces
-        if not chosen and not miner.drift.suspicious and miner.since_audit < UNAUDITED_MAX:
+        # Of pieces more than one must pass, and each of its slots may be about to return one.
+        suspicious = miner.drift.suspicious and (pieces == 1 or miner.since_audit >= miner.slots)
+        if not chosen and not suspicious and miner.since_audit * pieces < UNAUDITED_MAX:
             return False
-        # One shard will tell. Of many slots, thousands of results may come before it has.
         miner.since_audit = 0
-        miner.drift.clear()
+        if pieces == 1:
+            # One shard will tell. Of many slots, thousands of results may come before it has.
+            miner.drift.clear()
         return True
 
     def own_audit_done(self, event: Searched, now: float) -> None:
@@ -142,7 +146,9 @@ class Results:
         state = self._state
         if state.own_audit is None or state.own_audit.task != event.task:
             return
-        audit, state.own_audit = state.own_audit.audit, None
+        audit, began_at, state.own_audit = state.own_audit.audit, state.own_audit.began_at, None
+        if now > began_at:
+            state.desk.own_rate = (event.stop - audit.start) / (now - began_at)
         result = messages.Result(0, event.stop, event.nonces)
         scan = _read(audit.job, audit.quota, result, audit.start, audit.stop)
         self._settle(audit, scan, None, now)
@@ -170,7 +176,7 @@ class Results:
             self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
             if not verdict.suspect_missed:
                 return
-        audit.job.audits -= 1
+        self._state.desk.done(audit)
         if verdict.suspect_missed:
             self._convict(audit, verdict, auditor, now)
         else:
@@ -180,8 +186,8 @@ class Results:
     def _convict(self, audit: Audit, verdict: Verdict, auditor: Miner | None, now: float) -> None:
         self._state.counts["audits failed"] += 1
         suspect, missed = audit.suspect, len(verdict.suspect_missed)
-        alone = auditor is None and audit.is_whole
-        if alone and _vouch(suspect, audit.entry, alone=True):
+        if auditor is None and audit.is_whole and audit.entry in suspect.unaudited:
+            suspect.unaudited.remove(audit.entry)
             # What the pool has scanned itself stays done; another auditor may lie as well.
             self._persist_done(audit.job, audit.start, audit.stop)
         who = "the pool" if auditor is None else auditor.name
@@ -194,9 +200,12 @@ class Results:
     def _acquit(self, audit: Audit, auditor: Miner | None) -> None:
         suspect = audit.suspect
         self._state.counts["audits"] += 1
-        if _vouch(suspect, audit.entry, alone=False):
-            self._persist_done(audit.job, audit.entry.start, audit.entry.stop)
-        suspect.drift.clear()
+        entry = audit.entry
+        if entry in suspect.unaudited:
+            _vouch(suspect, entry, audit.part)
+            self._persist_done(audit.job, entry.start, entry.stop)
+        if audit.is_whole or entry.passed >= PASSED_MIN:
+            suspect.drift.clear()
         who = "the pool" if auditor is None else auditor.name
         name, job = suspect.name, audit.job.id
         self._state.emit(facts.AuditPassed(name, who, job, audit.start, audit.stop))
@@ -240,25 +249,35 @@ class Results:
         return redone
 
 
-def _audit(grant: Grant, entry: Unaudited, scan: Scan, nonces: range) -> Audit:
+def _audit(grant: Grant, entry: Unaudited, scan: Scan, nonces: range, now: float) -> Audit:
     """To scan these nonces of a lease again, at the limit at which they were scanned."""
     limit = (grant.quota or quota_for(entry.stop - entry.start)).limit
     quota = Quota(limit, limit.bits, expected_shares(len(nonces), limit))
-    return Audit(grant.job, entry, grant.miner, scan.within(nonces), quota, nonces)
+    return Audit(grant.job, entry, grant.miner, scan.within(nonces), quota, nonces, now)
 
 
-def _vouch(miner: Miner, entry: Unaudited, *, alone: bool) -> bool:
-    """This shard is as it was said to be; and so, unless `alone`, are those before it.
+def _forget_oldest(miner: Miner, most: int) -> None:
+    """Nobody will ever vouch for them, but by the audits that they wait for."""
+    while len(miner.unaudited) > most and not miner.unaudited[0].waits:
+        miner.unaudited.popleft()
 
-    Not those that wait for an audit of their own. False where it was given up already.
+
+def _vouch(miner: Miner, entry: Unaudited, part: float) -> None:
+    """So much of this shard is as it was said to be, and says as much for those before it.
+
+    They are vouched for when that is worth a shard; not those that wait for an audit of their own.
     """
-    if entry not in miner.unaudited:
-        return False
-    before = list(miner.unaudited)
-    place = before.index(entry)
-    kept = before[:place] if alone else [each for each in before[:place] if each.waits]
-    miner.unaudited = deque([*kept, *before[place + 1 :]])
-    return True
+    entry.waits = False
+    unaudited = iter(miner.unaudited)
+    kept: deque[Unaudited] = deque()
+    for each in unaudited:
+        each.passed += part
+        if each.waits or each.passed < PASSED_MIN:
+            kept.append(each)
+        if each is entry:
+            break
+    kept.extend(unaudited)
+    miner.unaudited = kept
 
 
 # Can it be? Pure functions of a lease and what is said of it.

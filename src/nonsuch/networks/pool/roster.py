@@ -87,6 +87,7 @@ class Grant:
 class Unaudited(msgspec.Struct, eq=False, gc=False):
     """A shard that a miner returned, and that has not been vouched for; `waits` for its audit.
 
+    `passed` is how much, in shards, has passed audits of it and of later ones.
     Of no interest to the garbage collector: there are millions, and no circle goes through one.
     """
 
@@ -94,6 +95,7 @@ class Unaudited(msgspec.Struct, eq=False, gc=False):
     start: int
     stop: int
     waits: bool = False
+    passed: float = 0.0
 
 
 class Miner:

@@ -38,13 +38,14 @@ REASON_CHARACTERS_MAX = 500
 
 
 class OwnAudit:
-    """An audit that the pool does itself, as a search of this number."""
+    """An audit that the pool does itself since `now`, as a search of this number."""
 
-    __slots__ = ("audit", "task")
+    __slots__ = ("audit", "began_at", "task")
 
-    def __init__(self, task: int, audit: Audit) -> None:
+    def __init__(self, task: int, audit: Audit, now: float) -> None:
         self.task = task
         self.audit = audit
+        self.began_at = now
 
 
 class State:
@@ -55,7 +56,7 @@ class State:
         self.lots = lots
         self.roster = Roster()
         self.dispatcher = Dispatcher(settings, self.roster)
-        self.desk = AuditDesk()
+        self.desk = AuditDesk(settings, self.roster)
         self.own_audit: OwnAudit | None = None
         self.jobs: dict[str, Job] = {}
         self.gathers: dict[int, Job] = {}
@@ -105,11 +106,9 @@ class State:
             self.persist(JOB_SUBJECT + job.id, record)
 
     def open_audits(self) -> Iterator[Audit]:
-        """All audits that wait, that miners do, and that the pool does. O(n) of all leases."""
+        """All audits that wait, that miners do, and that the pool does."""
         yield from self.desk.waiting
-        for grant in self.grants.values():
-            if grant.audit is not None:
-                yield grant.audit
+        yield from self.desk.given
         if self.own_audit is not None:
             yield self.own_audit.audit
 
