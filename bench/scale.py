@@ -73,8 +73,8 @@ CHURN = 0.001
 LIARS = 0.001
 """What part of them lies."""
 
-RATE = 100.0
-"""Hashes a second of the median miner: its shards have the shares of any other's."""
+SHARD_NONCES = 200
+"""Nonces of the median miner's shards, which have as many shares as any longer ones."""
 
 RATE_DEVIATION = math.log(10) / 2
 """Of the rate's logarithm: 95 % of the miners lie within a decade above or below the median."""
@@ -263,6 +263,7 @@ class Crowd:
         self.meter = _Meter()
         self.lost = 0
         self._wanted = miners
+        self._rate = SHARD_NONCES / settings.shard_seconds
         self._ranks = ranks
         self._lots = lots
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
@@ -308,7 +309,7 @@ class Crowd:
 
     def _join(self) -> None:
         lots = self._lots
-        rate = RATE * math.exp(lots.gauss(0, RATE_DEVIATION))
+        rate = self._rate * math.exp(lots.gauss(0, RATE_DEVIATION))
         delay = DELAY_SECONDS_MIN + lots.expovariate(1 / (DELAY_SECONDS_MEAN - DELAY_SECONDS_MIN))
         core: Core = Miner(messages.Hello("miner", name="m", rate=rate), lots)
         liar = lots.random() < LIARS
@@ -508,7 +509,7 @@ def measure(miners: int, seconds: float, shard_seconds: float, lease_seconds: fl
         shard_seconds=shard_seconds, lease_seconds=lease_seconds, connections_max=2 * miners
     )
     warm_seconds = CONNECT_SECONDS + SETTLE_SHARDS * shard_seconds
-    mean_rate = RATE * math.exp(RATE_DEVIATION**2 / 2)
+    mean_rate = SHARD_NONCES / shard_seconds * math.exp(RATE_DEVIATION**2 / 2)
     wanted = int(SPARE * mean_rate * miners * (warm_seconds + seconds))
     jobs = math.ceil(wanted / NONCES)
     if jobs > JOBS_MAX:
