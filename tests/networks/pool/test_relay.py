@@ -635,6 +635,44 @@ def test_an_audit_waits_a_while_for_an_auditor_who_is_not_slow() -> None:
     assert desk.take_for(slow, 0.0) is short
 
 
+def test_suspect_and_auditor_are_caught_by_one_audit_while_others_are_idle() -> None:
+    table = Table(THOROUGH)
+    client, suspect, auditor, idle = table.client(), *map(table.miner, ("one", "two", "idle"))
+    client.says(submit(1499))
+    table.now = 1.0
+    first, *others = suspect.result().nonces
+    suspect.lies = lambda result: Result(result.lease, result.stop, tuple(others))
+    suspect.works()
+    auditor.works()
+    assert auditor.ranges == [(0, 500)]
+    idle.works()
+    assert not idle.leases
+    auditor.lies = lambda result: Result(result.lease, result.stop, (first, *others[:-1]))
+    table.now = 100.0
+    auditor.works()
+    assert cheats(table) == ["two", "one"]
+    table.finish(idle, table.miner("another"))
+    assert client.answers == [lowest(PUZZLE, 0, 1499)]
+
+
+def test_an_idle_miner_takes_over_an_audit_that_another_is_slow_to_do() -> None:
+    table = Table(THOROUGH)
+    client, suspect, slow, fast = table.client(), *map(table.miner, ("suspect", "slow", "fast"))
+    client.says(submit(1499))
+    table.now = 1.0
+    suspect.works()
+    slow.works()
+    assert slow.ranges == [(0, 500)]
+    fast.works()
+    assert not fast.leases
+    table.now = 20.0
+    suspect.works()
+    assert fast.ranges == [(0, 500)]
+    assert (0, 500) not in slow.ranges
+    table.finish(fast, suspect, slow)
+    assert client.answers == [lowest(PUZZLE, 0, 1499)]
+
+
 @given(st.integers(1, 10**6), st.integers(1, 10**4), st.floats(1e-9, 1))
 def test_pieces_are_cut_for_those_who_audit(count: int, rate: int, fraction: float) -> None:
     roster = Roster()

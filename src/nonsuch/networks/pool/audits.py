@@ -205,14 +205,18 @@ class AuditDesk:
         """A miner does it from now on, whoever did before."""
         self.given[audit] = grant
 
-    def done(self, audit: Audit) -> None:
-        """Its job waits for it no more."""
+    def take_back(self, audit: Audit) -> None:
+        """Its auditor has returned it: nobody does it any more."""
         self.given.pop(audit, None)
+
+    @staticmethod
+    def done(audit: Audit) -> None:
+        """Its job waits for it no more."""
         audit.job.audits -= 1
 
     def put_back(self, audit: Audit) -> None:
         """Its auditor was lost: it is the next again."""
-        self.given.pop(audit, None)
+        self.take_back(audit)
         audit.losses += 1
         self.waiting.appendleft(audit)
 
@@ -279,5 +283,6 @@ class AuditDesk:
             self.waiting.remove(audit)
             self.done(audit)
         for audit in [each for each in self.given if each.job is job]:
+            self.take_back(audit)
             self.done(audit)
         return dropped

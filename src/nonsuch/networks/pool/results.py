@@ -156,6 +156,7 @@ class Results:
 
     def _audited(self, grant: Grant, audit: Audit, scan: Scan, now: float) -> None:
         """An auditor is back."""
+        self._state.desk.take_back(audit)
         if scan.stop < audit.stop and scan.hit is None:
             self._state.desk.put_back(audit)
         else:
