@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
+from nonsuch import LocalError
 from nonsuch.cli import status
 from nonsuch.cli.access import Place
 from nonsuch.networks.pool.messages import Capacity, Hello
@@ -41,3 +43,27 @@ def test_slots_and_workers_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     rows = [line.split() for line in text.splitlines()]
     assert ["m1", "8", "on", "4", "workers"] in [row[:5] for row in rows]
     assert ["m2", "1"] in [row[:2] for row in rows]
+
+
+def test_a_miner_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    pool = Pool(PoolSettings(), random.Random(1))
+    pool.handle(Connected(1, "127.0.0.1:1", "nonsuch"), 0.0)
+    pool.handle(Received(1, Hello("miner", name="[/red][bold]")), 0.0)
+    status._print_pool(PLACE, pool.statistics(1.0))
+    assert "[/red][bold]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "junk", [b"junk", b'{"name":"x"}', b"\xff\xfe", b'{"name":"\xff"}', b'{"z":' * 5000]
+)
+def test_a_report_that_is_none_is_an_error_that_says_so(junk: bytes) -> None:
+    with pytest.raises(LocalError, match="reports what this version cannot read"):
+        status._read(junk, PLACE)
+
+
+def test_a_pool_that_is_older_knows_no_slots(capsys: pytest.CaptureFixture[str]) -> None:
+    pool = Pool(PoolSettings(), random.Random(1))
+    report = msgspec.json.decode(msgspec.json.encode(pool.statistics(1.0)), type=dict[str, object])
+    del report["slots"], report["workers"]
+    status._print_pool(PLACE, status._read(msgspec.json.encode(report), PLACE))
+    assert "slots" not in capsys.readouterr().out

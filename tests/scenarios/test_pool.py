@@ -19,7 +19,7 @@ from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.results import Results
 from nonsuch.networks.pool.roster import Miner as KnownMiner
 from nonsuch.networks.pool.settings import PoolSettings
-from nonsuch.node import Core
+from nonsuch.node import LOCAL, Capacity, Core, Effect, Event, Received, Search
 from nonsuch.scenarios import cheats
 from nonsuch.scenarios import pool as scenario
 from nonsuch.scenarios.cheats import CHEATS, Cheat
@@ -132,6 +132,40 @@ def test_a_worker_that_stands_still_keeps_nobody_from_the_answer(conditions: Con
         lost = [told.fact for told in world.facts if isinstance(told.fact, facts.LeaseLost)]
         assert len(given_up) == 1, "it has nothing else that it could stand still with"
         assert [(each.cause, each.start) for each in lost] == [("missed", given_up[0].start)]
+
+
+class Hoarder:
+    """It says that it is fast and has many slots, beats, and comes to no end."""
+
+    def __init__(self, lots: random.Random) -> None:
+        self._honest = Miner(Hello("miner", name="hoarder", rate=1e15), lots)
+        self._honest.handle(Received(LOCAL, Capacity(64)), 0.0)
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What the honest one would do, but for the work."""
+        effects = self._honest.handle(event, now)
+        return [effect for effect in effects if not isinstance(effect, Search)]
+
+    def deadline(self) -> float | None:
+        return self._honest.deadline()
+
+    def _check(self) -> None:
+        self._honest._check()
+
+
+@pytest.mark.parametrize("conditions", [PERFECT, LAN], ids=["perfect", "lan"])
+def test_hoarders_hold_a_job_up_only_for_a_while(conditions: Conditions) -> None:
+    for seed in range(5):
+        world = World(seed, conditions, ranks=RANKS)
+        submit = Submit("job", PuzzleForm.of(plain(b"mine, all mine ")), 0, 20_000)
+        world.add("pool", partial(Pool, PoolSettings(), _lots(world)), listens=True, hash_rate=500)
+        for number in range(2):
+            world.add(f"hoarder-{number}", partial(Hoarder, _lots(world)), dials="pool")
+            world.add(f"honest-{number}", _miner(world, "honest"), hash_rate=500, dials="pool")
+        client = Client(Hello("client"), submit, _lots(world), patient=True)
+        world.at(1.0, partial(world.add, "client", partial(_same, client), dials="pool"))
+        # Twenty seconds' work; twenty-three until hoarders are found out, and thrice for an audit.
+        assert world.run_until(partial(_is_answered, client), 20 + 4 * 23 + 8)
 
 
 def _same(client: Client) -> Core:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from nonsuch import LocalError
 from nonsuch.cli import options
@@ -66,11 +67,23 @@ def _pool_status(place: Place, access: Access, *, json: bool) -> int:
     asked = ask_pool(Ask(), place, access, stays=False)
     if not asked.report:
         return EXIT_SIGNAL + asked.signal
+    now = _read(asked.report, place)
     if json:
         output.print(asked.report.decode(), markup=False)
     else:
-        _print_pool(place, msgspec.json.decode(asked.report, type=PoolStatistics))
+        _print_pool(place, now)
     return 0
+
+
+def _read(report: bytes, place: Place) -> PoolStatistics:
+    """Raises `LocalError` for what is no report."""
+    try:
+        report.decode()  # msgspec passes over what it has no field for.
+        return msgspec.json.decode(report, type=PoolStatistics)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LocalError(
+            f"the pool at {place} reports what this version cannot read: {error}"
+        ) from None
 
 
 def _print_pool(place: Place, now: PoolStatistics) -> None:
@@ -79,14 +92,14 @@ def _print_pool(place: Place, now: PoolStatistics) -> None:
         reached = "reached" if now.upstream_reached else "not reached"
         output.print(f"relay    the pool above is {reached}")
     output.print(f"miners   {now.miners}, {now.miners_idle} idle, {format_rate(now.rate)} together")
-    if now.workers or now.slots != now.miners:
+    if now.workers or now.slots not in (0, now.miners):
         output.print(f"slots    {_slots(now.slots, now.workers)}")
     output.print(f"jobs     {now.jobs} open, {now.jobs_finished} finished")
     output.print(
         f"shards   {format_count(now.results)} done, {now.leases} leased, {now.queue} returned"
     )
     lost = ", ".join(f"{count} {cause}" for cause, count in sorted(now.requeues.items()))
-    output.print(f"lost     {lost or 'nothing'}")
+    output.print(f"lost     {lost or 'nothing'}", markup=False)
     output.print(
         f"audits   {now.audits_passed} passed, {now.audits_failed} failed,"
         f" {now.audits_waiting} waiting; {now.cheats} cheats caught"
@@ -101,7 +114,7 @@ def _jobs_table(now: PoolStatistics) -> Table:
     table = Table("job", "done", "nonces", "best nonce", box=None, pad_edge=False)
     for job in now.jobs_described:
         best = "" if job.nonce is None else str(job.nonce)
-        table.add_row(job.job, f"{job.done / job.total:.1%}", format_count(job.total), best)
+        table.add_row(Text(job.job), f"{job.done / job.total:.1%}", format_count(job.total), best)
     return table
 
 
@@ -113,7 +126,7 @@ def _miners_table(now: PoolStatistics) -> Table:
     for each in now.miners_described:
         slots = [_slots(each.slots, each.workers)] if many else []
         row = (each.leases, each.results, each.shares, f"{each.expected:.0f}")
-        table.add_row(each.name, *slots, format_rate(each.rate), *map(str, row))
+        table.add_row(Text(each.name), *slots, format_rate(each.rate), *map(str, row))
     return table
 
 

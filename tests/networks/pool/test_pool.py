@@ -40,6 +40,7 @@ from nonsuch.networks.pool.messages import (
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot, Life, ShardDone
+from nonsuch.networks.pool.roster import WORDS_MAX
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.state import SNAPSHOT_RECORDS
 from nonsuch.networks.pool.statistics import PoolStatistics
@@ -976,17 +977,100 @@ def test_the_slots_that_stand_still_race_a_slow_miner() -> None:
     assert client.answers == [lowest(PUZZLE, 0, 1499)]
 
 
-def test_a_pool_whose_leases_are_all_out_still_gives_each_miner_one(
+def test_those_who_come_late_have_their_part_of_the_leases_that_can_be_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leases, "LEASES_OPEN_MAX", 10)
+    monkeypatch.setattr(leases, "LEASES_OPEN_MAX", 24)
     table = Table(PoolSettings(audit_fraction=0, shard_nonces=100))
-    client, greedy, modest = table.client(), table.miner(), table.miner()
+    client, greedy, modest, late = (table.client(), *(table.miner() for _ in range(3)))
     greedy.says(Capacity(2000))
     modest.says(Capacity(2))
     client.says(submit(10**6))
-    assert len(greedy.leases) == 10
-    assert len(modest.leases) == 1
+    assert [len(each.leases) for each in (greedy, modest, late)] == [12, 2, 1]
+    late.says(Capacity(2000))
+    assert len(late.leases) == 4, "a third of a half"
+    another = table.miner()
+    another.says(Capacity(2000))
+    assert len(another.leases) == 3
+    assert table.statistics.leases == 21
+
+
+def test_who_has_very_many_slots_does_not_wait_for_the_second_half_of_them() -> None:
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=100))
+    client, miner = table.client(), table.miner()
+    miner.says(Capacity(1200))
+    client.says(submit(10**6))
+    assert len(miner.leases) == 500
+    table.passes(0.001)
+    assert len(miner.leases) == 1200
+
+
+def test_all_that_a_stranger_can_take_is_half_of_a_job() -> None:
+    for slots in (1, 8, 64):
+        table = Table(TRUSTING)
+        client, boaster = table.client(), table.miner(rate=1e15)
+        boaster.says(Capacity(slots))
+        client.says(submit(10**9))
+        assert len(boaster.leases) == slots
+        assert sum(counts(boaster)) <= 10**9 / 2
+
+
+def test_who_came_to_no_end_is_served_last_and_has_one_lease_until_it_does() -> None:
+    table = Table(TRUSTING)
+    client, stuck, slow = table.client(), table.miner(rate=1e15), table.miner(rate=10.0)
+    stuck.says(Capacity(8))
+    client.says(submit(10_000))
+    taken = sum(counts(stuck))
+    while not lost(table):
+        table.passes(table.now + 1.0)
+        stuck.beats()
+        slow.works()
+        assert table.now < 40
+    assert len(stuck.leases) == 1
+    assert sum(counts(stuck)) < taken / 100
+    stuck.says(Capacity(4))
+    assert len(stuck.leases) == 1, "and its word is as good as before"
+    table.passes(table.now + 0.1)
+    stuck.works()
+    assert len(stuck.leases) == 4
+    table.finish(slow, stuck)
+    assert client.answers == [lowest(PUZZLE, 0, 10_000)]
+
+
+def test_beats_that_come_too_often_are_not_looked_at_and_then_cost() -> None:
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=100))
+    client, miner = table.client(), table.miner()
+    miner.says(Capacity(2000))
+    client.says(submit(10**6))
+    table.passes(2.0)
+    miner.beats()
+    table.passes(3.4)
+    miner.beats()
+    told = table.statistics
+    table.passes(3.6)
+    for _ in range(WORDS_MAX - 1):
+        miner.says(Beat())
+    assert table.statistics.errors == 0
+    assert (table.statistics.leases, table.statistics.requeues) == (told.leases, {})
+    for _ in range(100):
+        assert miner.closed is None
+        miner.says(Beat())
+    assert miner.closed == f"more than {WORDS_MAX} beats or capacities in 1 s"
+
+
+def test_a_miner_whose_slots_change_all_the_time_is_told_of_once_a_second() -> None:
+    table = Table()
+    miner = table.miner("cluster")
+    for slots in range(2, 102):
+        table.passes(slots / 100)
+        miner.says(Capacity(slots))
+    assert table.told(facts.MinerChanged) == [facts.MinerChanged("cluster", 2, 0, 2)]
+    table.passes(1.1)
+    miner.beats()
+    assert table.told(facts.MinerChanged)[1:] == [facts.MinerChanged("cluster", 101, 0, 101)]
+    for _ in range(WORDS_MAX + 100):
+        miner.says(Capacity(3))
+    assert miner.closed is not None
 
 
 def test_a_miner_with_many_slots_is_not_audited_more_because_audits_take_their_time() -> None:

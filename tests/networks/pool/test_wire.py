@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from nonsuch.networks.pool.messages import (
     Welcome,
     Withdraw,
 )
+from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.records import (
     JobClosed,
     JobOpened,
@@ -56,7 +58,8 @@ from nonsuch.networks.pool.records import (
     decode_record,
     encode_record,
 )
-from nonsuch.networks.pool.statistics import JobStatistics, MinerStatistics, PoolStatistics
+from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.statistics import JobStatistics, MinerStatistics
 from nonsuch.networks.pool.wire import (
     FRAME_BYTES_MAX,
     HELLO_BYTES_MAX,
@@ -418,16 +421,34 @@ def test_the_longest_lease_fits() -> None:
 def test_the_longest_report_fits() -> None:
     """A pool describes a hundred jobs and miners, with names of their own choosing."""
     name = "\0" * 128  # JSON writes six characters for each
-    job = JobStatistics(name, 0, NUMBER_MAX, 1, NUMBER_MAX, 1, 1, 1, 1e100, 1, 1, 1e100)
-    miner = MinerStatistics(name, "[ffff::ffff]:65535", "nonsuch", 1, 1, 1e100, 1, 1, 1, 1e100, 1)
-    counts = (10**9,) * 9
-    statistics = PoolStatistics(
-        *(name, 1.0, 1, 1, 1, 1, 1, 1e100, 1, 1),
-        *counts[:7],
-        {"cheated": 10**9},
-        *counts[:6],
-        jobs_described=(job,) * 100,
-        miners_described=(miner,) * 100,
+    job = JobStatistics(
+        job=name,
+        first=0,
+        last=NUMBER_MAX,
+        done=1,
+        total=NUMBER_MAX,
+        leases=1,
+        returned=1,
+        audits=1,
+        rate=1e100,
+        watchers=1,
+        nonce=NUMBER_MAX,
+        seconds=1e100,
+    )
+    miner = MinerStatistics(
+        name=name,
+        address="[ffff::ffff]:65535",
+        wire="nonsuch",
+        rate=1e100,
+        leases=1,
+        results=10**9,
+        shares=10**9,
+        expected=1e100,
+        unaudited=1,
+    )
+    pool = Pool(PoolSettings(), random.Random(1)).statistics(1.0)
+    statistics = msgspec.structs.replace(
+        pool, name=name, jobs_described=(job,) * 100, miners_described=(miner,) * 100
     )
     report = Report(msgspec.json.encode(statistics))
     assert decoded(encoded(report)) == [report]

@@ -7,8 +7,9 @@ a huge job nor catch up on time in which it did not exist.
 
 **Size.** A shard should take its miner `shard_seconds`. Toward the end of a job shards shrink with
 what is left, to the miner's part of half of it, down to `TAIL_SECONDS`: so all miners come to the
-end together. A miner has leases ahead of its slots only while there is plenty. Jobs of the pool's
-own node (`gather`) are served one after the other, and the next one fills the end of this one.
+end together. Who has shown no rate yet has its part at the most, however fast it says it is. A
+miner has leases ahead of its slots only while there is plenty. Jobs of the pool's own node
+(`gather`) are served one after the other, and the next one fills the end of this one.
 
 **The last shards.** When nothing is left to lease, an idle miner gets a copy of a shard that its
 holder will not finish before the idle one could. Oldest leases are looked at first, and only a few.
@@ -134,10 +135,11 @@ class Dispatcher:
         if not miner.slot_rate:
             return FIRST_NONCES
         rate = min(miner.slot_rate, RATE_HINT_MAX)
-        wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
         part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, self._roster.rate)
-        count = int(min(wanted, max(part, rate * self._tail_seconds(miner)), COUNT_MAX))
-        return _rounded(max(1, count))
+        if miner.measured:
+            part = max(part, rate * self._tail_seconds(miner))
+        wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
+        return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
 
     def _seconds(self, miner: Miner) -> float:
         """How long one of its slots should search a shard."""

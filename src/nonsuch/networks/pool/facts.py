@@ -94,7 +94,11 @@ class MinerLeft(_Fact, frozen=True):
 
 
 class LeaseLost(_Fact, frozen=True):
-    """A lease went back into the queue; `cause` is frozen, missed, left or cheated."""
+    """A lease went back into the queue; `cause` says why.
+
+    frozen: its miner was silent. missed: a beat did not name it. overdue: it took far too long.
+    left: the connection ended. dropped: its miner was let go for errors. cheated: it was caught.
+    """
 
     miner: str
     cause: str

@@ -29,7 +29,8 @@ SERVED_AT_ONCE = 500
 """Leases that are given in one event: they travel while the next ones are cut."""
 
 LEASES_OPEN_MAX = 2**17
-"""Leases that are out at once; when there are more, each miner has one, however many its slots."""
+"""Leases that are out at once. The first half of them is whose it may be; of the other half each
+miner has an equal part, so that those who come later have theirs."""
 
 COPIES_A_ROUND = 64
 """How many idle miners are given copies at once."""
@@ -73,10 +74,10 @@ class Leases:
         for miner in list(state.roster.idle.values()):
             if not state.dispatcher.has_work and not state.desk.waiting:
                 break
+            given += self.refill(miner, now)
             if given >= SERVED_AT_ONCE:
                 state.serve_at = now
                 break
-            given += self.refill(miner, now)
 
     def copy_slow_shards(self, now: float) -> None:
         """Let idle miners race slow ones, the fastest first, as long as that gains time."""
@@ -106,13 +107,15 @@ class Leases:
 
     def _grant(self, miner: Miner, now: float) -> bool:
         state = self._state
+        if miner.overdue and miner.grants:
+            return False  # It shows with one that it comes to an end at all.
         if state.desk.waiting and (audit := state.desk.take_for(miner, now)) is not None:
             self._grant_audit(audit, miner, now)
             return True
         ahead = not miner.has_room
         if ahead and not miner.measured:
             return False  # It has shown nothing yet, and may be slow.
-        if miner.grants and len(state.grants) >= LEASES_OPEN_MAX:
+        if miner.grants and not self._may_hold_more(miner):
             return False
         job = state.dispatcher.next_job(miner)
         if job is None:
@@ -129,6 +132,10 @@ class Leases:
         state.dispatcher.offer(job)
         self._open(Grant(state.number, job, shard, miner, _quota(job, shard, miner), now))
         return True
+
+    def _may_hold_more(self, miner: Miner) -> bool:
+        state, half = self._state, LEASES_OPEN_MAX // 2
+        return len(state.grants) < half or len(miner.grants) < half // len(state.roster.miners)
 
     def _copy(self, miner: Miner, now: float) -> bool:
         state = self._state
@@ -294,7 +301,10 @@ class Leases:
             self.lose(grant, cause)
 
     def lose_overdue(self, miner: Miner, now: float) -> None:
-        """A miner may beat for ever and never come to an end, with one of its slots or with all."""
+        """A miner may beat for ever and never come to an end, with one of its slots or with all.
+
+        The idle ones are served before it: it takes its place behind them.
+        """
         miner.begin_next(now)
         overdue = [
             (grant, now - grant.began_at)
@@ -309,12 +319,16 @@ class Leases:
         if len(overdue) < len(miner.grants) - len(miner.ahead):
             self._lose_these([grant for grant, _ in overdue], "overdue")
         else:
+            miner.overdue = True
             self.take_away(miner, "overdue", f"no result for {overdue[0][1]:.0f} s")
-        self.refill(miner, now)
+        miner.begin_next(now)
+        self._state.roster.place_last(miner)
 
     def _is_overdue(self, grant: Grant, elapsed: float) -> bool:
-        settings, rate = self._state.settings, grant.miner.slot_rate
-        expected = (grant.stop - grant.start) / rate if rate else 0.0
+        settings, expected = self._state.settings, grant.expected_seconds
+        if grant.audit is not None:
+            # Nobody races an auditor, and the job waits: another has it, or in the end the pool.
+            expected = min(expected, grant.audit.suspect.slot_seconds(grant.stop - grant.start))
         return elapsed > (
             OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
         )

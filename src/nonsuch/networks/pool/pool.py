@@ -57,6 +57,9 @@ __all__ = ["Pool"]
 BEATS_A_LEASE = 3
 """A miner beats so often in `lease_seconds`: two of them may be late."""
 
+TELL_SECONDS = 1.0
+"""A miner's slots may change more often than people want to read of it."""
+
 DESCRIBED_MAX = 100
 """Jobs and miners that statistics describe one by one."""
 
@@ -275,26 +278,42 @@ class Pool:
     # Miners.
 
     def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
+        miner.count_word(now)
+        often_seconds = self._settings.lease_seconds / BEATS_A_LEASE / 2
+        is_due = now >= miner.looked_at + often_seconds
+        if is_due:
+            miner.looked_at = now
+            self._look_through(miner, beat, now)
+        if miner.has_room:
+            # Back from the dead, or from a lost message: it may have work again.
+            self._leases.refill(miner, now)
+        if is_due:
+            self._leases.serve_idle(now)
+
+    def _look_through(self, miner: Miner, beat: messages.Beat, now: float) -> None:
+        """Hold a beat against all that the miner should hold: O(n) of its leases."""
+        self._tell_changed(miner, now)
         miner.count_tried(beat.hashes)
         if miner.evidence and tuple(miner.grants) != beat.leases:
             held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):
                 if grant.number not in held and grant.granted_at < sent_before:
                     self._leases.lose(grant, "missed")
-        if miner.has_room:
-            # Back from the dead, or from a lost message: it may have work again.
-            self._leases.refill(miner, now)
-        self._leases.serve_idle(now)
 
     def _capacity(self, miner: Miner, capacity: messages.Capacity, now: float) -> None:
         """A miner has other slots than before. It keeps what it holds."""
-        state, before = self._state, (miner.slots, miner.workers)
-        state.roster.resize(miner, capacity)
-        if (miner.slots, miner.workers) != before:
-            slots = state.roster.slots
-            state.emit(facts.MinerChanged(miner.name, miner.slots, miner.workers, slots))
+        miner.count_word(now)
+        self._state.roster.resize(miner, capacity)
+        self._tell_changed(miner, now)
         self._leases.refill(miner, now)
         self._leases.serve_idle(now)
+
+    def _tell_changed(self, miner: Miner, now: float) -> None:
+        """Tell of its slots, but not too often: what changes meanwhile is told with a beat."""
+        state, slots = self._state, (miner.slots, miner.workers)
+        if slots != miner.told and now >= miner.told_at + TELL_SECONDS:
+            miner.told, miner.told_at = slots, now
+            state.emit(facts.MinerChanged(miner.name, *slots, state.roster.slots))
 
     def _miner_left(self, miner: Miner, why: str, now: float) -> None:
         leases = len(miner.grants)

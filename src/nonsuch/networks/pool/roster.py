@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from nonsuch.errors import RemoteError
 from nonsuch.networks.pool.audits import Audit
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.liteminer import LITEMINER
@@ -27,7 +28,7 @@ from nonsuch.work.shares import Drift
 if TYPE_CHECKING:
     from nonsuch.networks.pool.dispatch import Quota
 
-__all__ = ["Grant", "Miner", "Peer", "Roster", "Unaudited"]
+__all__ = ["Grant", "Miner", "Peer", "Roster", "TooOften", "Unaudited"]
 
 RATE_WEIGHT = 0.5
 """How much the latest shard says about a miner's rate."""
@@ -38,18 +39,31 @@ RATE_GROWTH_MAX = 16.0
 MEASURE_SECONDS_MIN = 0.05
 """Many slots are measured over longer than this: their results come in bursts."""
 
+WORDS_SECONDS = 1.0
+WORDS_MAX = 512
+"""Beats and capacities that a miner may send in so many seconds. One beat a second is usual; what
+waited for minutes in a network comes at once, and a cluster tells of its workers one by one."""
+
+
+class TooOften(RemoteError):
+    """A miner says what costs it nothing again and again. A hundred times too often is the end."""
+
+    cost = 10
+
 
 class Grant:
     """An open lease, as the pool knows it: whose it is, of which shard, since when.
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
     `began_at` is when a slot should have come to it, None while all are busy with older ones.
+    `expected_seconds` is how long it should take, by what was thought of its miner at the start.
     `tried` is how many of its nonces count as `Job.under_way`.
     """
 
     __slots__ = (
         "audit",
         "began_at",
+        "expected_seconds",
         "granted_at",
         "job",
         "miner",
@@ -72,6 +86,7 @@ class Grant:
         self.miner = miner
         self.quota = quota
         self.granted_at = now
+        self.expected_seconds = miner.slot_seconds(shard.count)
         self.began_at: float | None = None
         self.audit: Audit | None = None
         self.tried = 0
@@ -101,7 +116,8 @@ class Unaudited(msgspec.Struct, eq=False, gc=False):
 class Miner:
     """What the pool knows of a miner, and what it thinks of it.
 
-    Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`.
+    Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`. It is
+    `overdue` from when it has lost all of them, because none came to an end, to its next result.
     """
 
     __slots__ = (
@@ -109,6 +125,8 @@ class Miner:
         "_counted_results",
         "_counted_since",
         "_hint",
+        "_words",
+        "_words_since",
         "address",
         "ahead",
         "busy_since",
@@ -121,14 +139,18 @@ class Miner:
         "known",
         "lease_seconds",
         "leases_max",
+        "looked_at",
         "measured",
         "name",
+        "overdue",
         "peer",
         "results",
         "returned_at",
         "since_audit",
         "slot_rate",
         "slots",
+        "told",
+        "told_at",
         "unaudited",
         "wire",
         "workers",
@@ -158,12 +180,25 @@ class Miner:
         self.unaudited: deque[Unaudited] = deque()
         self.since_audit = 0
         self.draining = 0
+        self.overdue = False
+        self.looked_at = self.told_at = float("-inf")
+        self.told = (self.slots, self.workers)
+        self._words = 0
+        self._words_since = float("-inf")
         self.caught = False
         self.gone = False
 
     def can_search(self, job: Job) -> bool:
         """Whether its wire has words for the job."""
         return self.evidence or job.is_liteminer
+
+    def count_word(self, now: float) -> None:
+        """It has said something that is no work. Raises `TooOften`."""
+        if now >= self._words_since + WORDS_SECONDS:
+            self._words, self._words_since = 0, now
+        self._words += 1
+        if self._words > WORDS_MAX:
+            raise TooOften(f"more than {WORDS_MAX} beats or capacities in {WORDS_SECONDS:g} s")
 
     # How fast it is.
 
@@ -176,6 +211,10 @@ class Miner:
     def shown_rate(self) -> float:
         """Its rate, once it has shown one; what it only says of itself is for its first shard."""
         return self.slot_rate * self.slots if self.measured else 0.0
+
+    def slot_seconds(self, count: int) -> float:
+        """How long one of its slots takes for so many nonces; 0 where nobody knows."""
+        return count / self.slot_rate if self.slot_rate else 0.0
 
     def resize(self, capacity: Capacity) -> None:
         """It has other slots than before, each as fast as they were; what it holds it keeps."""
@@ -192,12 +231,22 @@ class Miner:
         began = max(granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
+        self.overdue = False
         if self.slots > 1:
             self._count(count, began, now)
             return
         self.measured = True
         if now > began and count:
             self._follow(count / (now - began))
+
+    def slow_down(self, slot_rate: float) -> None:
+        """One slot turns out to be no faster than this; what it only said of itself was wrong."""
+        slower = min(slot_rate, self.slot_rate or slot_rate)
+        if self.measured:
+            self.slot_rate += (slower - self.slot_rate) / max(1, self.slots)
+        else:
+            self.slot_rate = slower
+            self._hint = slower * max(1, self.slots)
 
     def _count(self, count: int, began: float, now: float) -> None:
         """Many slots may end together: what counts is what all of them did in some time."""
@@ -223,8 +272,8 @@ class Miner:
 
     @property
     def has_room(self) -> bool:
-        """Whether a slot of it stands still."""
-        return len(self.grants) < self.slots
+        """Whether a slot of it stands still that should have work."""
+        return len(self.grants) < (min(1, self.slots) if self.overdue else self.slots)
 
     def hold(self, grant: Grant) -> None:
         """A lease is on its way to it."""
@@ -352,8 +401,7 @@ class Roster:
     def slow_down(self, miner: Miner, slot_rate: float) -> None:
         """One slot of a miner turns out to be no faster than this."""
         before = miner.shown_rate
-        others = max(0, miner.slots - 1) if miner.slot_rate else 0
-        miner.slot_rate = (miner.slot_rate * others + slot_rate) / (others + 1)
+        miner.slow_down(slot_rate)
         self.rate += miner.shown_rate - before
 
     def resize(self, miner: Miner, capacity: Capacity) -> None:
@@ -370,6 +418,11 @@ class Roster:
             self.idle[miner.peer] = miner
         else:
             self.idle.pop(miner.peer, None)
+
+    def place_last(self, miner: Miner) -> None:
+        """The same, behind all others that are idle."""
+        self.idle.pop(miner.peer, None)
+        self.place(miner)
 
     def has_other(self, miner: Miner, *, evidence: bool) -> bool:
         """Whether somebody else is there who could scan this miner's shard again."""

@@ -1,23 +1,27 @@
 """What a pool looks like from outside: frozen, and taken all at once.
 
-Metrics, `nonsuch status` and tests read this and nothing else of a pool.
+Metrics, `nonsuch status` and tests read this and nothing else of a pool. The pool that reports may
+be an older one than whoever reads it: a field that is new has a default.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 __all__ = ["JobStatistics", "MinerStatistics", "PoolStatistics"]
 
 
-class JobStatistics(msgspec.Struct, frozen=True):
+class JobStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A job that runs or waits. `done` of `total` nonces; `returned` shards wait in its queue."""
 
     job: str
     first: int
     last: int
     done: int
-    total: int
+    total: Annotated[int, Meta(ge=1)]
     leases: int
     returned: int
     audits: int
@@ -27,7 +31,7 @@ class JobStatistics(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class MinerStatistics(msgspec.Struct, frozen=True):
+class MinerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A miner: its rate in hashes a second, and its shares against what the law expects.
 
     `workers` is 0 where its slots are threads of its own.
@@ -36,8 +40,8 @@ class MinerStatistics(msgspec.Struct, frozen=True):
     name: str
     address: str
     wire: str
-    slots: int
-    workers: int
+    slots: int = 1
+    workers: int = 0
     rate: float
     leases: int
     results: int
@@ -46,7 +50,7 @@ class MinerStatistics(msgspec.Struct, frozen=True):
     unaudited: int
 
 
-class PoolStatistics(msgspec.Struct, frozen=True):
+class PoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A pool. Counts are since it began; `jobs_described` and `miners_described` are bounded.
 
     A relay's pool above may be reached or not.
@@ -57,8 +61,8 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     connections: int
     miners: int
     miners_idle: int
-    slots: int
-    workers: int
+    slots: int = 0
+    workers: int = 0
     rate: float
     leases: int
     jobs: int
