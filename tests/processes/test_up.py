@@ -354,7 +354,7 @@ def test_a_race_from_the_page_whose_nodes_can_be_cut_off(up: Start) -> None:
 
 def test_peers_take_a_transaction_from_the_page(up: Start) -> None:
     peers = up("--network", "peer", "--nodes", "2", "--control", "--no-traffic")
-    peers.see_told("joined peer-1")
+    peers.see_told("found a neighbour")
     assert "took the transaction" in peers.do("transactions", {"text": "Alice pays Bob 5"})
     status, answer = peers.ask("POST", "/api/transactions", {"text": "a bar | is not allowed"})
     assert (status, b"has no bar" in answer) == (400, True)
@@ -404,8 +404,8 @@ def test_two_networks_that_begin_together_both_live(
     [
         ("pool", ["pool.journal"], "pool cannot start: cannot use the journal"),
         ("coordinator", ["coordinator.journal"], "coordinator cannot start: cannot use the"),
-        ("gossip", ["node-1.store", "node-2.store"], "no miner can start; node-1: cannot use the"),
-        ("peer", ["peer-1.journal", "peer-2.journal"], "no peer can start; peer-1: cannot use the"),
+        ("gossip", ["node-1.store", "node-2.store"], "no miner can start; node-"),
+        ("peer", ["peer-1.journal", "peer-2.journal"], "no peer can start; peer-"),
     ],
 )
 def test_a_network_that_cannot_start_says_why_and_ends(
@@ -422,6 +422,7 @@ def test_a_network_that_cannot_start_says_why_and_ends(
     for journal in journals:
         journal.close()
     assert complaint in network_up.lines[-1]
+    assert ": cannot use the journal" in network_up.lines[-1]
     assert network_up.lines[-1].endswith("another process uses it")
     assert not network_up.children
 
