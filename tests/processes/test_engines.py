@@ -138,7 +138,7 @@ def never():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
     "command",
-    [("miner",), ("agent",), ("gossip", "127.0.0.1:0"), ("solve", "x", "--upto", "2**50")],
+    [("miner",), ("agent",), ("gossip", "127.0.0.1:5000"), ("solve", "x", "--upto", "2**50")],
 )
 def test_a_signal_while_an_engine_opens_ends_the_command_and_nothing_is_said(
     network: Network, tmp_path: Path, command: tuple[str, ...], number: signal.Signals, code: int
@@ -154,6 +154,6 @@ def test_a_signal_while_an_engine_opens_ends_the_command_and_nothing_is_said(
 
 def test_who_does_not_mine_needs_no_engine(network: Network) -> None:
     for option in (("--engine", "processes"), ("--threads", "2"), ("--insecure",)):
-        process = network.start("gossip", "127.0.0.1:0", "--no-mine", *option)
+        process = network.start("gossip", "127.0.0.1:5000", "--no-mine", *option)
         assert process.wait() == 2
         assert f"{option[0]} is of no use here: --no-mine searches nothing" in process.errors
