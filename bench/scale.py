@@ -73,7 +73,7 @@ CHURN = 0.001
 LIARS = 0.001
 """What part of them lies."""
 
-SHARD_NONCES = 200
+SHARD_NONCES = 100
 """Nonces of the median miner's shards, which have as many shares as any longer ones."""
 
 RATE_DEVIATION = math.log(10) / 2
@@ -95,11 +95,8 @@ DELAY_SECONDS_MIN = 0.001
 DELAY_SECONDS_MEAN = 0.02
 """A message's time under way, one for each miner: across a continent."""
 
-NONCES = 32_000_000
-"""Nonces of each job, hashed before anything begins; some twenty seconds."""
-
-SPARE = 1.2
-"""How many more nonces there are than all miners can search."""
+SPARE_SHARDS = 5.0
+"""Rounds of shards that every job still has at the end: with fewer, shards would be cut shorter."""
 
 JOBS_MAX = 100
 """Jobs that a client has, and that statistics describe."""
@@ -509,13 +506,12 @@ def measure(miners: int, seconds: float, shard_seconds: float, lease_seconds: fl
         shard_seconds=shard_seconds, lease_seconds=lease_seconds, connections_max=2 * miners
     )
     warm_seconds = CONNECT_SECONDS + SETTLE_SHARDS * shard_seconds
-    mean_rate = SHARD_NONCES / shard_seconds * math.exp(RATE_DEVIATION**2 / 2)
-    wanted = int(SPARE * mean_rate * miners * (warm_seconds + seconds))
-    jobs = math.ceil(wanted / NONCES)
-    if jobs > JOBS_MAX:
-        raise SystemExit(f"that takes {jobs} jobs; a client has {JOBS_MAX}")
-    crowd = Crowd(miners, settings, Ranks(wanted // jobs), random.Random(miners))
+    rounds = (warm_seconds + seconds) / shard_seconds
+    jobs = min(JOBS_MAX, math.ceil(rounds))
+    round_nonces = miners * SHARD_NONCES * math.exp(RATE_DEVIATION**2 / 2)
     began = time.process_time()
+    ranks = Ranks(int(round_nonces * (SPARE_SHARDS + rounds / jobs)))
+    crowd = Crowd(miners, settings, ranks, random.Random(miners))
     crowd.begin(jobs)
     crowd.run(warm_seconds)
     crowd.churn()
