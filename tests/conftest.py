@@ -1,6 +1,7 @@
 """What all tests share: a cache of their own, so that none reads or writes the user's."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,6 +11,10 @@ import pytest
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So a shell begins what it runs in the background, and what the tests begin would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = ("processes", "browser", "engines")
 """Folders whose tests wait for real processes."""
