@@ -1,23 +1,17 @@
-"""Cores of a fleet's own: around those of its nodes, and in the name of people."""
+"""Cores around cores: what a fleet changes about the nodes that it runs."""
 
 from __future__ import annotations
 
 from nonsuch.networks.pool.messages import Refused
-from nonsuch.networks.race.messages import End, Fragment
 from nonsuch.node import (
-    Connected,
     Core,
     Dial,
-    Disconnected,
     Effect,
     Event,
-    Finish,
     Received,
-    Send,
-    Started,
 )
 
-__all__ = ["Chastened", "Customer"]
+__all__ = ["Chastened"]
 
 CHASTENED_SECONDS = 30.0
 """How long a miner that was caught stays away: people should be able to read what has happened."""
@@ -52,29 +46,3 @@ class Chastened:
     def _check(self) -> None:
         assert len(self._held) <= 1
         self._core._check()
-
-
-class Customer:
-    """The core of somebody who brings a race's node a text, once, and waits for the reply."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def handle(self, event: Event, now: float) -> list[Effect]:
-        """Take one event; see `nonsuch.node`."""
-        match event:
-            case Started():
-                return [Dial()]
-            case Connected(peer=peer):
-                return [Send(peer, Fragment(self._text.encode())), Send(peer, End())]
-            case Disconnected():
-                return [Finish()]
-            case _:
-                return []
-
-    def deadline(self) -> float | None:
-        """Never."""
-        return None
-
-    def _check(self) -> None:
-        pass

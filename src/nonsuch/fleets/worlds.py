@@ -16,7 +16,7 @@ from functools import partial
 from nonsuch.errors import LocalError
 from nonsuch.fleets.clients import job_for
 from nonsuch.fleets.controlled import Seat
-from nonsuch.fleets.cores import Chastened, Customer
+from nonsuch.fleets.cores import Chastened
 from nonsuch.fleets.drawer import Drawer
 from nonsuch.fleets.payments import payment
 from nonsuch.fleets.topology import NEIGHBOURS, neighbours
@@ -39,10 +39,12 @@ from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.race import facts as race_facts
 from nonsuch.networks.race.keeper import Keeper
 from nonsuch.networks.race.link import KEEPER
+from nonsuch.networks.race.messages import End, Fragment
 from nonsuch.networks.race.node import RaceNode
 from nonsuch.networks.race.settings import KeeperSettings, RaceSettings, race_target
 from nonsuch.node import LOCAL, Core, Received
 from nonsuch.scenarios import cheats, coordinator_cheats, gossip_cheats, peer_cheats
+from nonsuch.scenarios.race import Client as RaceClient
 from nonsuch.sim.datagrams import Datagrams
 from nonsuch.sim.network import LAN, Conditions
 from nonsuch.sim.world import Told, World
@@ -487,7 +489,8 @@ class RaceSetting(Setting):
             self.world.add(customer, factory, dials=name, storage=False)
 
     def _customer(self, name: str) -> Core:
-        return Customer(self._texts[name])
+        text = Fragment(self._texts[name].encode())
+        return RaceClient([(0.0, text), (0.0, End())])
 
     def hear(self, told: Told) -> None:
         """Somebody has won: the next race may begin."""

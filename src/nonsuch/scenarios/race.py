@@ -69,7 +69,7 @@ from nonsuch.scenarios.race_cheats import CHEATS, Cheat, solved
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import World
 
-__all__ = ["Broken", "Story", "play"]
+__all__ = ["Broken", "Client", "Story", "play"]
 
 TROUBLE_SECONDS = 30.0
 """How long things go wrong."""
@@ -135,7 +135,7 @@ def play(seed: int) -> Story:
     return _Play(seed).run()
 
 
-class _Client:
+class Client:
     """A client that sends these pieces, each after a wait, and then waits for its reply."""
 
     def __init__(self, pieces: Sequence[tuple[float, object]]) -> None:
@@ -390,7 +390,7 @@ class _Play:
             self.world.at(at + late, begin)
 
     def _client(self, client: str, name: str, pieces: list[tuple[float, object]]) -> None:
-        self.world.add(client, lambda: _Client(pieces), dials=name, storage=False)
+        self.world.add(client, lambda: Client(pieces), dials=name, storage=False)
 
     def _pieces(self, text: str) -> list[tuple[float, object]]:
         plan = self._plan
