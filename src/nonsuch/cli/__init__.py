@@ -13,10 +13,6 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: what Ctrl-C is, from a service manager."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process with the command's exit code.
 
@@ -29,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def terminate(_number: int, _frame: object) -> None:
         nonlocal terminated
         terminated = True
-        raise _Terminated
+        raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:

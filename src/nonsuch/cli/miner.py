@@ -19,6 +19,7 @@ from nonsuch.cli.access import POOL_PORT, Access, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.engines import Searching, opened_engine, tell_capacity
 from nonsuch.cli.facts import Stopped
+from nonsuch.cli.journals import NAME_CHARACTERS_MAX
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.terminal import format_count, format_rate, live_line
 from nonsuch.errors import check_text
@@ -38,8 +39,6 @@ __all__ = ["miner"]
 
 RATE_SHARDS = 8
 """How many shards the rate shown is taken of."""
-
-NAME_CHARACTERS_MAX = 64
 
 _QUIET: frozenset[type] = frozenset({facts.ShardTaken, facts.Worked})
 

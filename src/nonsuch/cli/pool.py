@@ -30,7 +30,7 @@ from nonsuch.cli.access import (
 )
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.facts import Stopped, tell_addresses
-from nonsuch.cli.journals import journal_path
+from nonsuch.cli.journals import NAME_CHARACTERS_MAX, journal_path
 from nonsuch.cli.logs import Logger, fact_logger
 from nonsuch.cli.metrics import serve_metrics
 from nonsuch.cli.terminal import format_rate, live_line
@@ -56,7 +56,6 @@ AUDIT_THREADS = 1
 """What a pool has no miner to audit, it scans itself; the machine's miners need the rest."""
 
 SESSION_BYTES = 8
-NAME_CHARACTERS_MAX = 64
 _DEFAULTS = PoolSettings()
 _QUIET: frozenset[type] = frozenset({facts.AuditPassed, facts.BestImproved, facts.ShardVoided})
 

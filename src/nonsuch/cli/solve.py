@@ -25,7 +25,7 @@ from nonsuch.cli.terminal import (
     search_progress,
 )
 from nonsuch.search.engines.engine import Engine
-from nonsuch.search.engines.opening import THREADS
+from nonsuch.search.engines.opening import THREADS, check_insecure
 from nonsuch.search.engines.spread import search_on
 from nonsuch.search.searcher import Searcher
 from nonsuch.search.solve import Question
@@ -72,8 +72,7 @@ def solve(
     puzzle, nonces, goal = read_question(content, preset, wanted, start, upto)
     if engine != THREADS and pool is not None:
         raise LocalError("a pool has miners of its own: leave --engine or --pool out")
-    if insecure and engine == THREADS:
-        raise LocalError("--insecure is for --engine dask://HOST:PORT alone")
+    check_insecure(engine, insecure=insecure)
     if pool is not None:
         return submit_question(
             Question(puzzle, nonces, goal), parse_address(pool, "--pool"), Access.found(), json=json

@@ -7,7 +7,7 @@ from nonsuch.search.engines.engine import Engine
 from nonsuch.search.engines.executors import open_custom
 from nonsuch.search.engines.local import ProcessEngine, ThreadEngine
 
-__all__ = ["DASK", "PROCESSES", "THREADS", "open_engine"]
+__all__ = ["DASK", "PROCESSES", "THREADS", "check_insecure", "open_engine"]
 
 THREADS = "threads"
 PROCESSES = "processes"
@@ -26,9 +26,8 @@ def open_engine(
     encryption. Raises `LocalError` for a name that is none, options that make no sense with it, and
     what cannot be reached.
     """
+    check_insecure(name, insecure=insecure)
     is_address = name.startswith(_ADDRESSES)
-    if insecure and not is_address:
-        raise LocalError("--insecure is for --engine dask://HOST:PORT alone")
     if name == THREADS:
         return ThreadEngine(threads)
     if name == PROCESSES:
@@ -44,6 +43,12 @@ def open_engine(
         )
     _check_no_threads(name, threads)
     return open_custom(name)
+
+
+def check_insecure(name: str, *, insecure: bool) -> None:
+    """Raise `LocalError` where there is nothing to be insecure about."""
+    if insecure and not name.startswith(_ADDRESSES):
+        raise LocalError("--insecure is for --engine dask://HOST:PORT alone")
 
 
 def _check_no_threads(name: str, threads: int | None) -> None:
