@@ -214,10 +214,14 @@ class AuditDesk:
         """Its job waits for it no more."""
         audit.job.audits -= 1
 
-    def put_back(self, audit: Audit) -> None:
-        """Its auditor was lost: it is the next again."""
+    def lose(self, audit: Audit) -> None:
+        """Its auditor was lost, or is too slow; none has so many of them for ever."""
         self.take_back(audit)
         audit.losses += 1
+
+    def put_back(self, audit: Audit) -> None:
+        """Its auditor was lost: it is the next again."""
+        self.lose(audit)
         self.waiting.appendleft(audit)
 
     def take_for(self, miner: Miner, now: float) -> Audit | None:

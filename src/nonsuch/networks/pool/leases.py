@@ -176,7 +176,7 @@ class Leases:
             remaining = grant.miner.remaining_seconds(grant, now)
             for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
                 if miner is not grant.miner and self._gains(miner, audit, remaining):
-                    audit.losses += 1  # So it does not go from one to the next for ever.
+                    state.desk.lose(audit)  # So it does not go from one to the next for ever.
                     self.revoke(grant.number)
                     self._grant_audit(audit, miner, now)
                     state.roster.place(miner)
