@@ -347,7 +347,9 @@ def coordinator() -> Tables:
             (34, "coordinator", "agent-3 was refused at height 17: above the target.", "bad"),
         ),
         "rounds": rounds,
-        "round_totals": {"totals": {"solved": 39, "answers": 75, "stale": 12, "refused": 3}},
+        "round_totals": {
+            "totals": {"solved": 39, "answers": 75, "stale": 12, "refused": 3, "agents": 3}
+        },
         "agents": {
             name: {
                 "address": f"127.0.0.1:5000{number}",

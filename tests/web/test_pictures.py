@@ -649,7 +649,7 @@ def test_rounds_are_counted_though_their_rows_have_gone_and_faults_stay_on_the_p
             story.tells("hub", coordinator.AnswerRefused("127.0.0.1:2", "version", reason))
     totals = story.table("round_totals", rows.RoundTotals)["totals"]
     assert (totals.solved, totals.stale, totals.refused) == (400, 400, 4)
-    assert totals.answers == 804
+    assert (totals.answers, totals.agents) == (804, 2)
     assert len(story.table("rounds", rows.Round)) == 200
     refused = [text for text in story.told if "was refused an answer" in text]
     assert len(refused) == 4

@@ -47,6 +47,7 @@ from nonsuch.networks.pool.relay import Relay
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.networks.pool.wire import PoolWire
+from nonsuch.search.rehash import best_rehash
 from nonsuch.web.descriptions import POOL
 
 __all__ = ["pool"]
@@ -181,13 +182,13 @@ def pool(
     above = _Upstream.found(
         upstream, upstream_token_file, tls=upstream_tls, authority=upstream_tls_ca
     )
-    lots = random.Random(secrets.randbits(64))
+    lots, rehash = random.Random(secrets.randbits(64)), best_rehash()
     core: Pool | Relay
     if above is None:
-        core, kept = Pool(settings, lots), _journal(journal, port, log)
+        core, kept = Pool(settings, lots, rehash), _journal(journal, port, log)
     else:
         _check_relay(journal, liteminer)
-        core, kept = Relay(settings, above.hello(port), lots), None
+        core, kept = Relay(settings, above.hello(port), lots, rehash), None
         log(facts.RelayStarting(str(above.place)))
     beside = Beside(
         lambda node: tell_addresses(node, log),

@@ -14,7 +14,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nonsuch.errors import KernelUnavailable
 from nonsuch.search.cache import read_cache, write_cache
@@ -28,6 +28,7 @@ __all__ = [
     "Processor",
     "Scan",
     "architecture",
+    "compile_function",
     "compile_module",
     "compiler_version",
     "cross_assembly",
@@ -50,6 +51,10 @@ class Processor:
 
 Scan = Callable[[object], int]
 """Takes `ctypes.byref(job)` and lets go of the interpreter; 1 at a candidate, else 0."""
+
+F = TypeVar("F")
+
+_SCAN_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Job))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +130,25 @@ def _check_executable() -> None:
 
 def compile_module(ir: str, processor: Processor) -> Compiled:
     """The module's `scan`, compiled for this processor, or loaded if that was done before."""
+    code, from_disk = _object(ir, processor)
+    return Compiled(_load(code, processor, FUNCTION_NAME, _SCAN_PROTOTYPE), from_disk)
+
+
+def compile_function(ir: str, processor: Processor, name: str, prototype: Callable[[int], F]) -> F:
+    """The module's function of this name, likewise. `prototype` is a function type of `ctypes`."""
+    return _load(_object(ir, processor)[0], processor, name, prototype)
+
+
+def _object(ir: str, processor: Processor) -> tuple[bytes, bool]:
+    """The code of a module, and whether it was found on disk."""
     key = repr((ir, processor, compiler_version()))
     name = hashlib.sha256(key.encode()).hexdigest()[:32] + ".o"
     code = read_cache(name)
     if code is not None:
-        return _load(code, processor, from_disk=True)
+        return code, True
     code = _emit_object(ir, processor)
     write_cache(name, code)
-    return _load(code, processor, from_disk=False)
+    return code, False
 
 
 def _emit_object(ir: str, processor: Processor) -> bytes:
@@ -142,20 +158,17 @@ def _emit_object(ir: str, processor: Processor) -> bytes:
     return _host_machine(processor).emit_object(module)
 
 
-def _load(code: bytes, processor: Processor, *, from_disk: bool) -> Compiled:
+def _load(code: bytes, processor: Processor, name: str, prototype: Callable[[int], F]) -> F:
     binding = _binding()
     engine = binding.create_mcjit_compiler(
         binding.parse_assembly(_EMPTY_MODULE), _host_machine(processor)
     )
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Job))
-    function = prototype(engine.get_function_address(FUNCTION_NAME))
-
-    def scan(job: object, _code: object = engine) -> int:
-        return int(function(job))  # The engine owns the code and must live as long as this does.
-
-    return Compiled(scan, from_disk)
+    function = prototype(engine.get_function_address(name))
+    # The engine owns the code and must live as long as this does.
+    function.engine = engine  # type: ignore[attr-defined]
+    return function
 
 
 class _TargetMachine(Protocol):

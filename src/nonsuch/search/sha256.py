@@ -44,6 +44,7 @@ __all__ = [
     "compress_words",
     "pad",
     "trace",
+    "trace_block",
 ]
 
 WORD_MASK = 0xFFFFFFFF
@@ -305,6 +306,18 @@ def trace(
     output = graph.operand(state[0])
     assert isinstance(output, Reference), "a digest that no nonce changes"
     return graph, output
+
+
+def trace_block() -> tuple[Graph, list[Reference]]:
+    """The graph of one block of which nothing is known, and where in it the new state is.
+
+    Its inputs, all varying, are `state 0` to `state 7` and `message 0` to `message 15`.
+    """
+    graph = Graph()
+    state = [graph.input(Kind.VARYING, f"state {index}") for index in range(8)]
+    message = [graph.input(Kind.VARYING, f"message {index}") for index in range(BLOCK_WORDS)]
+    words = [graph.operand(word) for word in _compress(graph, state, message)]
+    return graph, [word for word in words if isinstance(word, Reference)]
 
 
 def pad(length: int) -> bytes:

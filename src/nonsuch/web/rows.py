@@ -273,9 +273,10 @@ class Agent(msgspec.Struct):
 
 
 class RoundTotals(msgspec.Struct):
-    """Of all rounds, those too whose rows have gone."""
+    """Of all rounds, those too whose rows have gone, and how many agents are there by now."""
 
     solved: int = 0
     answers: int = 0
     stale: int = 0
     refused: int = 0
+    agents: int = 0

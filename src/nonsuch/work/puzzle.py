@@ -24,10 +24,13 @@ from nonsuch.errors import LocalError
 from nonsuch.work.nonce import Decimal, NonceEncoding
 from nonsuch.work.target import Target
 
-__all__ = ["Proof", "Puzzle"]
+__all__ = ["Merit", "Proof", "Puzzle"]
 
 DIGEST_SIZE = 32
 DIGEST_BITS = 8 * DIGEST_SIZE
+
+Merit = tuple[int, int]
+"""What "lowest" means when proofs of one puzzle compete: smallest rank, then nonce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Proof:
         return (self.digest[::-1] if self.puzzle.order == "little" else self.digest).hex()
 
     @property
-    def merit(self) -> tuple[int, int]:
-        """What "lowest" means when proofs of one puzzle compete: smallest rank, then nonce."""
+    def merit(self) -> Merit:
+        """Its rank and its nonce."""
         return self.rank, self.nonce
 
     def verify(self, target: Target | None = None) -> bool:

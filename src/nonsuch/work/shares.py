@@ -22,11 +22,11 @@ shares themselves are how mining pools have paid their miners since 2010.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import lt
 
 from nonsuch.errors import RemoteError
-from nonsuch.work.puzzle import DIGEST_BITS, Proof, Puzzle
+from nonsuch.work.puzzle import DIGEST_BITS, Merit, Puzzle
 from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = [
@@ -34,9 +34,12 @@ __all__ = [
     "SHARES_EXPECTED",
     "SHARES_MAX",
     "Drift",
+    "Extremes",
     "FalseEvidence",
+    "Rehash",
     "check_shares",
     "expected_shares",
+    "hashed_extremes",
     "limit_of_bits",
     "share_limit",
 ]
@@ -56,6 +59,14 @@ _SOME, _MANY = 0.1, 0.5
 _SOME_LOGARITHM, _MANY_LOGARITHM = math.log(1 - _SOME), math.log(1 - _MANY)
 
 _ALARM = math.log(FALSE_ALARM_SHARDS)
+
+
+Extremes = tuple[Merit, int]
+"""The merit of the best of some nonces, and the highest rank among them."""
+
+Rehash = Callable[[Puzzle, Sequence[int]], Extremes | None]
+"""The extremes of some nonces, one at least; None unless they ascend. What it says is a hint, for
+which nobody is thanked or accused before `hashlib` says so too."""
 
 
 class FalseEvidence(RemoteError):
@@ -88,12 +99,17 @@ def expected_shares(count: int, limit: Target) -> float:
 
 
 def check_shares(
-    puzzle: Puzzle, nonces: Sequence[int], start: int, stop: int, limit: Target
-) -> Proof | None:
-    """Rehash what is said to be the shares of [start, stop); return the best of them.
+    puzzle: Puzzle,
+    nonces: Sequence[int],
+    start: int,
+    stop: int,
+    limit: Target,
+    rehash: Rehash | None = None,
+) -> Merit | None:
+    """Rehash what is said to be the shares of [start, stop); return the merit of the best of them.
 
     None where there are none. Raises `FalseEvidence` unless the nonces ascend, lie in the range
-    and meet the limit, every one.
+    and meet the limit, every one. `rehash` is how to hash them, `hashed_extremes` by default.
     """
     if len(nonces) > SHARES_MAX:
         raise FalseEvidence(f"{len(nonces)} shares, where honest shards have {SHARES_EXPECTED}")
@@ -103,22 +119,28 @@ def check_shares(
         raise FalseEvidence(
             f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
         )
-    if not all(map(lt, nonces, nonces[1:])):
+    extremes = (rehash or hashed_extremes)(puzzle, nonces)
+    if extremes is None:
         raise FalseEvidence("shares that do not ascend")
+    best, highest = extremes
+    if not limit.admits(highest):
+        worst = max(map(puzzle.prove, nonces), key=lambda proof: proof.rank)
+        if not limit.admits(worst.rank):
+            raise FalseEvidence(f"nonce {worst.nonce} does not meet the share limit")
+    return best
+
+
+def hashed_extremes(puzzle: Puzzle, nonces: Sequence[int]) -> Extremes | None:
+    """The extremes, by `hashlib`."""
+    if not all(map(lt, nonces, nonces[1:])):
+        return None
     digests = puzzle.digests(nonces)
-    best, worst = _extremes(puzzle, digests)
-    if not limit.admits(puzzle.rank(worst)):
-        nonce = nonces[digests.index(worst)]
-        raise FalseEvidence(f"nonce {nonce} does not meet the share limit")
-    return Proof(puzzle, nonces[digests.index(best)], best)
-
-
-def _extremes(puzzle: Puzzle, digests: list[bytes]) -> tuple[bytes, bytes]:
-    """The digests of the lowest and the highest rank; of equal ones the first."""
     if puzzle.order == "big" and puzzle.rank_bits == DIGEST_BITS:
-        # Then digests compare as their ranks do, and in C: a pool does this for every result.
-        return min(digests), max(digests)
-    return min(digests, key=puzzle.rank), max(digests, key=puzzle.rank)
+        # Then digests compare as their ranks do, and in C.
+        lowest, highest = min(digests), max(digests)
+    else:
+        lowest, highest = min(digests, key=puzzle.rank), max(digests, key=puzzle.rank)
+    return (puzzle.rank(lowest), nonces[digests.index(lowest)]), puzzle.rank(highest)
 
 
 class Drift:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nonsuch.networks.pool.job import Job
-from nonsuch.work.puzzle import Proof
+from nonsuch.work.puzzle import Merit
 
 if TYPE_CHECKING:
     from nonsuch.networks.pool.dispatch import Quota
@@ -77,13 +77,13 @@ RATE_PART_MIN = 1e-6
 class Scan(msgspec.Struct, frozen=True):
     """What a result comes to: a lease was searched up to `stop`, and gave these shares.
 
-    `hit` is the nonce that ended the search because it meets the job's target, and `best` that one,
-    or else the best share; on a wire without evidence, what was said to be the lowest.
+    `hit` is the nonce that ended the search because it meets the job's target, and `best` the merit
+    of that one, or else of the best share; on a wire without evidence, of what was said to be best.
     """
 
     stop: int
     shares: tuple[int, ...]
-    best: Proof | None
+    best: Merit | None
     hit: int | None = None
 
     @property
@@ -160,15 +160,16 @@ class Audit:
         said, found = set(self.scan.named), set(again.named)
         return Verdict(tuple(sorted(found - said)), tuple(sorted(said - found)))
 
-    def _blind_verdict(self, best: Proof | None) -> Verdict:
+    def _blind_verdict(self, best: Merit | None) -> Verdict:
         claim = self.scan.best
         if claim is None or best is None:
             return Verdict((), ())
+        (rank, nonce), (claimed_rank, claimed) = best, claim
         # Ranks alone: of equal ones, miners of that wire may name any.
-        if best.rank < claim.rank:
-            return Verdict((best.nonce,), ())
-        if claim.rank < best.rank and self.start <= claim.nonce < self.stop:
-            return Verdict((), (claim.nonce,))
+        if rank < claimed_rank:
+            return Verdict((nonce,), ())
+        if claimed_rank < rank and self.start <= claimed < self.stop:
+            return Verdict((), (claimed,))
         return Verdict((), ())
 
 
@@ -258,8 +259,10 @@ class AuditDesk:
         `fraction` of all nonces should be scanned again. Where auditors cannot do that, pieces
         are as small as to take them `SHARDS_AN_AUDIT_MAX` times as long.
         """
+        if self._settings.shard_nonces is not None or fraction >= 1:
+            return 1
         rate = self._others_rate(suspect) or self.own_rate or suspect.slot_rate
-        if self._settings.shard_nonces is not None or fraction >= 1 or not rate:
+        if not rate:
             return 1
         most = count / (rate * self._settings.shard_seconds)
         wanted = max(1 / max(fraction, 1 / count), most / SHARDS_AN_AUDIT_MAX)

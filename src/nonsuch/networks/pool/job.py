@@ -14,7 +14,7 @@ from nonsuch.networks.pool.messages import Answer, Status, target_of
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot
 from nonsuch.work.leases import LeaseBook
 from nonsuch.work.presets import liteminer, plain
-from nonsuch.work.puzzle import Proof, Puzzle
+from nonsuch.work.puzzle import Merit, Proof, Puzzle
 from nonsuch.work.ranges import RangeSet
 from nonsuch.work.target import Target
 
@@ -98,7 +98,7 @@ class Job:
         self.rate = 0.0
         self._measured = (now, self.book.done.total)
         last = self.puzzle.prove(opened.last)
-        self.offer(last)
+        self.offer(last.merit)
         self.gathered([last.nonce])
         if self.target is not None and self.target.admits(last.rank):
             self.found = last.nonce
@@ -136,13 +136,13 @@ class Job:
         """Whether there is nothing left to search, nor to search again."""
         return not self.audits and self.book.finished
 
-    def offer(self, proof: Proof) -> bool:
+    def offer(self, merit: Merit) -> bool:
         """A nonce of this job, hashed here: is it the best so far?"""
-        merit = proof.merit
-        better = self._merit is None or merit < self._merit
-        if better:
-            self.best, self._merit = proof, merit
-        return better
+        if self._merit is not None and merit >= self._merit:
+            return False
+        self.best = self.puzzle.prove(merit[1])
+        self._merit = self.best.merit
+        return True
 
     def meet(self, nonce: int) -> list[int]:
         """A nonce that the target admits. Returns the leases that lie behind the first such."""

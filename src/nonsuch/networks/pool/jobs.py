@@ -20,7 +20,7 @@ from nonsuch.networks.pool.roster import Peer
 from nonsuch.networks.pool.state import REASON_CHARACTERS_MAX, State
 from nonsuch.networks.pool.statistics import JobStatistics
 from nonsuch.node import LOCAL, Advanced, Cancel, Search, Send
-from nonsuch.work.puzzle import Proof
+from nonsuch.work.puzzle import Merit
 
 __all__ = ["Jobs"]
 
@@ -166,20 +166,21 @@ class Jobs:
 
     # What becomes of jobs.
 
-    def offer(self, job: Job, proof: Proof) -> bool:
+    def offer(self, job: Job, merit: Merit) -> bool:
         """A nonce that was hashed here: is it the best so far, or the first that is admitted?"""
         before = job.best
-        changed = self._offer(job, proof)
+        changed = self._offer(job, merit)
         if job.best is not before and job.gather is None:
             self._tell_best(job)
         return changed
 
-    def _offer(self, job: Job, proof: Proof) -> bool:
-        better = job.offer(proof)
-        if job.target is None or not job.target.admits(proof.rank):
+    def _offer(self, job: Job, merit: Merit) -> bool:
+        better = job.offer(merit)
+        rank, nonce = merit
+        if job.target is None or not job.target.admits(rank):
             return better
         before = job.found
-        for number in job.meet(proof.nonce):
+        for number in job.meet(nonce):
             self._leases.revoke(number)
         return job.found != before
 
@@ -306,7 +307,7 @@ class Jobs:
             job.records = left.records
             state.jobs[job.id] = job
             for nonce in (left.opened.last, *left.nonces):
-                self._offer(job, job.puzzle.prove(nonce))
+                self._offer(job, job.puzzle.prove(nonce).merit)
         for job in list(state.jobs.values()):
             state.dispatcher.offer(job)
             self.complete_if_done(job, now)

@@ -51,6 +51,7 @@ from nonsuch.node import (
     Started,
     Tick,
 )
+from nonsuch.work.shares import Rehash, hashed_extremes
 
 __all__ = ["Pool"]
 
@@ -71,11 +72,19 @@ LOOK_AGAIN_SECONDS = 0.001
 
 
 class Pool:
-    """The core of a pool. `lots` decides what is audited; its seed makes a run repeatable."""
+    """The core of a pool. `lots` decides what is audited; its seed makes a run repeatable.
 
-    def __init__(self, settings: PoolSettings, lots: random.Random) -> None:
+    `rehash` is how shares are rehashed; one way is faster than another, and none says otherwise.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        lots: random.Random,
+        rehash: Rehash = hashed_extremes,
+    ) -> None:
         self._settings = settings
-        self._state = State(settings, lots)
+        self._state = State(settings, lots, rehash)
         self._leases = Leases(self._state)
         self._jobs = Jobs(self._state, self._leases)
         self._results = Results(self._state, self._leases, self._jobs)

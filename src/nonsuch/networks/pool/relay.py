@@ -56,6 +56,7 @@ from nonsuch.node import (
     Stopping,
     Tick,
 )
+from nonsuch.work.shares import Rehash, hashed_extremes
 
 __all__ = ["Relay"]
 
@@ -71,13 +72,20 @@ REFUSES_JOBS = "this pool is a relay, and its jobs come from the pool above it: 
 class Relay:
     """The core of a relay. `hello` is what it says above, `settings` are those of the pool here.
 
-    `lots` decides what is audited here, and spreads the attempts to reach the pool above.
+    `lots` decides what is audited here, and spreads the attempts to reach the pool above;
+    `rehash` is the `Pool`'s.
     """
 
-    def __init__(self, settings: PoolSettings, hello: messages.Hello, lots: random.Random) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        hello: messages.Hello,
+        lots: random.Random,
+        rehash: Rehash = hashed_extremes,
+    ) -> None:
         settings = msgspec.structs.replace(settings, refuses_jobs=REFUSES_JOBS)
         self._lease_seconds = settings.lease_seconds
-        self._pool = Pool(settings, random.Random(lots.getrandbits(64)))
+        self._pool = Pool(settings, random.Random(lots.getrandbits(64)), rehash)
         self._pool.upstream = False
         self._miner = Miner(
             hello,

@@ -31,7 +31,7 @@ from nonsuch.networks.pool.roster import Grant, Miner, Unaudited
 from nonsuch.networks.pool.state import State
 from nonsuch.node import Searched
 from nonsuch.work.puzzle import Proof
-from nonsuch.work.shares import FalseEvidence, check_shares, expected_shares
+from nonsuch.work.shares import FalseEvidence, Rehash, check_shares, expected_shares
 from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
@@ -55,7 +55,7 @@ class Results:
             self._late(miner, result, now)
             return
         try:
-            scan = _believe(grant, result)
+            scan = _believe(grant, result, self._state.rehash)
         except FalseEvidence as error:
             self.catch(miner, str(error), now)
             return
@@ -97,11 +97,11 @@ class Results:
             entry = Unaudited(job, start, scan.stop)
             miner.unaudited.append(entry)
             nonces = self._chosen(miner, entry)
-            if nonces:
+            if nonces is None:
+                self._persist_done(job, start, stop)
+            else:
                 entry.waits = True
                 state.desk.add(_audit(grant, entry, scan, nonces, now))
-            else:
-                self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
 
     def _persist_done(self, job: Job, start: int, stop: int) -> None:
@@ -112,16 +112,16 @@ class Results:
 
     # Audits.
 
-    def _chosen(self, miner: Miner, entry: Unaudited) -> range:
+    def _chosen(self, miner: Miner, entry: Unaudited) -> range | None:
         """What of a shard is scanned again: nothing, all of it, or a piece."""
-        nonces = range(entry.start, entry.stop)
-        settings = self._state.settings
+        settings, count = self._state.settings, entry.stop - entry.start
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
-        pieces = self._state.desk.pieces(miner, len(nonces), fraction)
+        pieces = self._state.desk.pieces(miner, count, fraction)
         if not self._audit_is_due(miner, fraction, pieces):
-            return range(0)
+            return None
         place = self._state.lots.randrange(pieces) if pieces > 1 else 0
-        return nonces[len(nonces) * place // pieces : len(nonces) * (place + 1) // pieces]
+        begin, end = count * place // pieces, count * (place + 1) // pieces
+        return range(entry.start + begin, entry.start + end)
 
     def _audit_is_due(self, miner: Miner, fraction: float, pieces: int) -> bool:
         state = self._state
@@ -150,7 +150,8 @@ class Results:
         if now > began_at:
             state.desk.own_rate = (event.stop - audit.start) / (now - began_at)
         result = messages.Result(0, event.stop, event.nonces)
-        scan = _read(audit.job, audit.quota, result, audit.start, audit.stop)
+        nonces = range(audit.start, audit.stop)
+        scan = _read(audit.job, audit.quota, result, nonces, state.rehash)
         self._settle(audit, scan, None, now)
         self._leases.serve_idle(now)
 
@@ -284,30 +285,33 @@ def _vouch(miner: Miner, entry: Unaudited, part: float) -> None:
 # Can it be? Pure functions of a lease and what is said of it.
 
 
-def _believe(grant: Grant, result: messages.Result) -> Scan:
+def _believe(grant: Grant, result: messages.Result, rehash: Rehash) -> Scan:
     """Rehash what a miner says. Raises `FalseEvidence` for what cannot be."""
     if result.stop < grant.start:
         raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")
     if grant.quota is None:
         return _believe_lowest(grant, result)
-    return _read(grant.job, grant.quota, result, grant.start, grant.stop)
+    return _read(grant.job, grant.quota, result, range(grant.start, grant.stop), rehash)
 
 
-def _read(job: Job, quota: Quota, result: messages.Result, start: int, stop: int) -> Scan:
-    """What a result of [start, stop) says of the shares there, and of the job's target."""
-    whole, stop = stop, min(result.stop, stop)
+def _read(job: Job, quota: Quota, result: messages.Result, nonces: range, rehash: Rehash) -> Scan:
+    """What a result of these nonces says of the shares there, and of the job's target."""
+    start, whole = nonces.start, nonces.stop
+    stop = min(result.stop, whole)
     shares = result.nonces
     hit = None if job.target is None else _hit(job, job.target, shares, start, stop)
     if hit is None and stop < whole:
         raise FalseEvidence(f"a result that ends at {stop} and not at {whole}, without a proof")
     if hit is not None and not quota.limit.admits(hit.rank):
         shares = shares[:-1]
-    best = check_shares(job.puzzle, shares, start, stop, quota.limit)
+    best = check_shares(job.puzzle, shares, start, stop, quota.limit, rehash)
     if quota.limit.value == TARGET_MAX and len(shares) < stop - start:
         raise FalseEvidence(f"{len(shares)} shares of {stop - start} nonces, which all are shares")
-    if job.target is not None and best is not None and job.target.admits(best.rank):
+    if job.target is not None and best is not None and job.target.admits(best[0]):
         _check_first(job, job.target, shares, stop)
-    return Scan(stop, shares, hit or best, None if hit is None else hit.nonce)
+    if hit is None:
+        return Scan(stop, shares, best)
+    return Scan(stop, shares, hit.merit, hit.nonce)
 
 
 def _hit(job: Job, target: Target, nonces: tuple[int, ...], start: int, stop: int) -> Proof | None:
@@ -336,4 +340,4 @@ def _believe_lowest(grant: Grant, result: messages.Result) -> Scan:
     proof = puzzle.prove(nonce)
     if result.claimed not in (None, puzzle.compared(proof.digest)):
         raise FalseEvidence(f"nonce {nonce} does not hash to {result.claimed}")
-    return Scan(grant.stop, (), proof)
+    return Scan(grant.stop, (), proof.merit)

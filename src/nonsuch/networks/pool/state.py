@@ -19,6 +19,7 @@ from nonsuch.networks.pool.roster import Grant, Peer, Roster
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.node import Close, Effect, Emit, Persist, Send
 from nonsuch.work.ranges import RangeSet
+from nonsuch.work.shares import Rehash
 
 __all__ = ["DROPPED", "OwnAudit", "State"]
 
@@ -51,9 +52,10 @@ class OwnAudit:
 class State:
     """All that a pool knows, and the effects of the event at hand."""
 
-    def __init__(self, settings: PoolSettings, lots: random.Random) -> None:
+    def __init__(self, settings: PoolSettings, lots: random.Random, rehash: Rehash) -> None:
         self.settings = settings
         self.lots = lots
+        self.rehash = rehash
         self.roster = Roster()
         self.dispatcher = Dispatcher(settings, self.roster)
         self.desk = AuditDesk(settings, self.roster)
@@ -95,7 +97,7 @@ class State:
         if job.gather is not None:
             return
         job.records += 1
-        if job.records >= max(SNAPSHOT_RECORDS, SNAPSHOT_FACTOR * len(job.book.done)):
+        if SNAPSHOT_RECORDS <= job.records >= SNAPSHOT_FACTOR * len(job.book.done):
             job.records = 0
             # What waits for its audit is not for the disk, and be it for that of a piece.
             waiting = (audit for audit in self.open_audits() if audit.job is job)

@@ -41,7 +41,6 @@ class CoordinatorPart:
         self._names: dict[str, str] = {}
         self._solvers: dict[str, str] = {}
         self._senders: dict[str, tuple[str, int]] = {}
-        self._present = 0
         self._height = -1
         self.rounds: Table[Round] = Table("rounds", ROUNDS_MAX)
         self.agents: Table[Agent] = Table("agents", AGENTS_MAX)
@@ -76,7 +75,7 @@ class CoordinatorPart:
 
     def _agent_joined(self, now: Observation, fact: facts.AgentJoined) -> None:
         self._board.node(now.node, "coordinator")
-        self._present = fact.agents
+        self._count(fact.agents)
         self._agent(fact.agent)
         row = self._round(self._height + 1)
         if row is None:
@@ -86,11 +85,15 @@ class CoordinatorPart:
         self._here(now, fact.agent, " joined", fact.agents)
 
     def _agent_left(self, now: Observation, fact: facts.AgentLeft) -> None:
-        self._present = fact.agents
+        self._count(fact.agents)
         self._here(now, fact.agent, f" left ({fact.why})", fact.agents)
         name = self._named(fact.agent)
         if name == fact.agent:
             self.agents.drop(name)
+
+    def _count(self, agents: int) -> None:
+        self.totals.touch(TOTALS)
+        self._total.agents = agents
 
     def _here(self, now: Observation, agent: str, after: str, agents: int) -> None:
         words = f"{after}: {plural(agents, 'agent')} now."
@@ -242,7 +245,7 @@ class CoordinatorPart:
         """A new round: all agents that are there are sent its header."""
         row = self.rounds.get(str(height))
         if row is None or row.header != header:
-            row = Round(height, header, now.at, sent=self._present)
+            row = Round(height, header, now.at, sent=self._total.agents)
             self.rounds.put(str(height), row)
         return row
 

@@ -43,7 +43,7 @@ const took = (round) => (round.solved == null ? null : round.solved - round.at);
 function summarise(store, tiles) {
   const rounds = sorted(store);
   const solved = rounds.map(took).filter((one) => one != null);
-  const { solved: all = 0, answers = 0, stale = 0, refused = 0 } = store.totals("round");
+  const { solved: all = 0, answers = 0, stale = 0, refused = 0, agents = 0 } = store.totals("round");
   tiles.set("Round", String(rounds.at(-1)?.height ?? "–"), `${count(all)} solved here`);
   tiles.set(
     "Time a round",
@@ -56,9 +56,9 @@ function summarise(store, tiles) {
     answers ? percent(stale / answers) : "–",
     `${count(stale)} came too late`,
   );
-  const agents = [...store.table("agents").keys()];
-  const known = agents.map((name) => store.table("nodes").get(name)).filter((row) => row != null);
-  tiles.set("Agents", String(agents.length), speed(...known));
+  const names = [...store.table("agents").keys()];
+  const known = names.map((name) => store.table("nodes").get(name)).filter((row) => row != null);
+  tiles.set("Agents", count(agents), speed(...known));
 }
 
 /** A bar a round, in its winner's colour. @param {import("../main.js").Page} page */
