@@ -157,8 +157,10 @@ class Drift:
         """One more shard: how many shares it should have had, on average, and how many it had."""
         self.expected += expected
         self.observed += observed
-        self._some = max(0.0, self._some + observed * _SOME_LOGARITHM + _SOME * expected)
-        self._many = max(0.0, self._many + observed * _MANY_LOGARITHM + _MANY * expected)
+        some = self._some + observed * _SOME_LOGARITHM + _SOME * expected
+        many = self._many + observed * _MANY_LOGARITHM + _MANY * expected
+        self._some = some if some > 0 else 0.0
+        self._many = many if many > 0 else 0.0
 
     @property
     def suspicious(self) -> bool:
