@@ -60,6 +60,7 @@ from nonsuch.node import (
     Tick,
 )
 from nonsuch.scenarios.cheats import CHEATS, Cheat
+from nonsuch.search.rehash import best_rehash
 from nonsuch.work.goals import Shares
 from nonsuch.work.presets import plain
 from nonsuch.work.shares import SHARES_EXPECTED, share_limit
@@ -255,7 +256,7 @@ class Crowd:
 
     def __init__(self, miners: int, settings: PoolSettings, ranks: Ranks, lots: random.Random):
         self.now = 0.0
-        self.pool = Pool(settings, lots)
+        self.pool = Pool(settings, lots, best_rehash())
         self.members: dict[int, _Member] = {}
         self.meter = _Meter()
         self.lost = 0
