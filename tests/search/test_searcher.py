@@ -1,6 +1,7 @@
 """Searches give the one exact answer: against brute force, at every boundary, with any threads."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -286,6 +287,25 @@ def test_an_error_in_the_calling_thread_stops_the_others() -> None:
     with pytest.raises(Interrupted):
         search(presets.plain(b"x"), range(2**64), Lowest(), progress=interrupt)
     assert threading.active_count() <= before + 1, "a compilation may still be finishing"
+
+
+@pytest.mark.usefixtures("kernel_level")
+def test_an_interpreter_waits_for_the_compiler_before_it_exits() -> None:
+    """LLVM clears up when a process ends, and crashes where it is still in the middle of it."""
+    waited_for: dict[str, bool] = {}
+
+    def note(_frame: object, _event: str, _argument: object) -> None:
+        sys.setprofile(None)  # Once a thread.
+        thread = threading.current_thread()
+        waited_for[thread.name] = not thread.daemon
+
+    threading.setprofile(note)
+    try:
+        # Of two widths: while one is searched, the code for the other is compiled.
+        search(presets.plain(b"x"), range(9 * 10**6, 11 * 10**6), Lowest(), threads=1)
+    finally:
+        threading.setprofile(None)
+    assert waited_for["nonsuch-compile"]
 
 
 def test_a_layout_without_a_kernel_is_searched_all_the_same(

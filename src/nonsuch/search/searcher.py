@@ -363,10 +363,12 @@ class Searcher:
         """Have the next segment's code compiled while this one is being searched."""
         field = next((s.field for s in self._segments[self._segment + 1 :]), None)
         if field is not None:
-            # Not a daemon: an interpreter that exits under a running compiler would crash.
+            # Not a daemon, as the thread that starts it is: an interpreter that exits under a
+            # running compiler would crash.
             threading.Thread(
                 target=lambda: compiled(field.layout, best_backend(field.layout)),
                 name="nonsuch-compile",
+                daemon=False,
             ).start()
 
     def _stripe_stop(self, segment: _Segment) -> int:
