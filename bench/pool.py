@@ -314,7 +314,7 @@ async def _results(slots: int) -> None:
         report(
             f"results a second of the pool's processor, {who}",
             f"{alone:,.0f}",
-            f"≥ 15,000; rehashing their shares alone: {checked:,.0f}",
+            f"≥ 15,000; hashlib on their shares alone: {checked:,.0f}",
         )
         report(
             "… while the miners use the same core", f"{beside:,.0f}", "if cores have two threads"
@@ -338,7 +338,7 @@ async def _rate_of_results(running: PoolProcess, searching: Searching) -> float:
 
 
 def _check_rate() -> float:
-    """Results a second if only their 32 shares were rehashed, in this process."""
+    """Results a second if only their 32 shares were rehashed, by hashlib, in this process."""
     puzzle, limit = presets.plain(b"bench"), quota_for(SHARD_NONCES).limit
     nonces = range(10**9, 10**9 + SHARD_NONCES)
     digests = zip(nonces, puzzle.digests(nonces), strict=True)

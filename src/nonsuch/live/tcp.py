@@ -136,6 +136,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, whoever ended it."""
         self._network.closed(self, self.why or (reason_of(error) if error else "it hung up"))
+        # With TLS each holds on to the other, and to 256 KB of buffer.
+        self.transport = None
 
     def cut(self, why: str) -> None:
         """End it at once, whatever is on its way."""

@@ -226,9 +226,11 @@ class _BlockEmitter(_Emitter):
             return
         source, place = node.operation.split()
         at = self._new(f"getelementptr {self._vector}, ptr %{source}, i64 {place}")
-        self._set(result, f"load {self._vector}, ptr {at}, align 64")
+        self._set(result, f"load {self._vector}, ptr {at}, align {4 * self.lanes}")
 
     def store(self, output: Reference, place: int) -> None:
         """Make this the new word of the state at its place."""
         at = self._new(f"getelementptr {self._vector}, ptr %state, i64 {place}")
-        self.lines.append(f"store {self._vector} {self._name(output)}, ptr {at}, align 64")
+        self.lines.append(
+            f"store {self._vector} {self._name(output)}, ptr {at}, align {4 * self.lanes}"
+        )

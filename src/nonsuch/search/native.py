@@ -146,7 +146,10 @@ def _object(ir: str, processor: Processor) -> tuple[bytes, bool]:
     code = read_cache(name)
     if code is not None:
         return code, True
-    code = _emit_object(ir, processor)
+    try:
+        code = _emit_object(ir, processor)
+    except RuntimeError as error:
+        raise KernelUnavailable(f"LLVM cannot generate the code: {error}") from error
     write_cache(name, code)
     return code, False
 

@@ -6,7 +6,8 @@ hashing itself. Here the nonces of a result go to one function, which writes the
 prepared message, eight nonces side by side, and compares their ranks.
 
 What it says is a hint, as all that generated code says: the best of a job is hashed by `hashlib`
-before anybody hears of it, and so is all that a miner says before it is accused of a lie.
+before anybody hears of it, and so is all that a miner says before it is accused of a lie. That none
+is missed who lies, a look at each function before its first use and the tests must show.
 
     i64 extremes(Plan *plan, u64 *nonces, i64 count)
 
@@ -49,18 +50,23 @@ BLOCKS_MAX = 8
 PREFIX_BYTES_MAX = 1024
 """Python hashes the prefix, once a puzzle and width of nonces, in 0.2 ms each 64 bytes."""
 
+PREPARED_AFTER = 8
+"""Results of one puzzle and width from which on it is prepared, for up to some milliseconds."""
+
 PLANS_KEPT_MAX = 1024
-"""Puzzles that are prepared, 4 KB each: as many as a pool has jobs."""
+"""Puzzles, with one width of nonces each, that are counted or prepared, 4 KB each: as many as a
+pool has jobs, unless it has uncommonly many. Of those it then has in turn, `hashlib` hashes all."""
 
 _STATE_WORDS = 8
-_NAME = "extremes"
 _DECIMAL_BASE, _BINARY_BASE = 10, 256
+_PROBES = (Puzzle(b"decimal"), Puzzle(b"binary", Raw(8, "little"), b"", "sha256d", "little"))
+_PROBED = range(10**9, 10**9 + 20)
 
 
 class Plan(ctypes.Structure):
     """A puzzle with nonces of one width, as generated code reads it by these offsets.
 
-    Words are in vectors of `LANES`, but for those of `template`; the last five are its own memory.
+    Words are in vectors of `LANES`, but for those of `template`; the last three are scratch.
     """
 
     _fields_: ClassVar = [
@@ -154,19 +160,27 @@ def _spread(words: Sequence[int]) -> list[int]:
 
 
 class GeneratedRehash:
-    """Generated code for both kinds of digits. Raises `KernelUnavailable` where there is none."""
+    """Generated code for both kinds of digits, called in one thread at a time.
+
+    Raises `KernelUnavailable` where there is none.
+    """
 
     def __init__(self) -> None:
         prototype = ctypes.PYFUNCTYPE(  # So short that the interpreter is not let go.
             ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64
         )
         processor = host_processor()
+        module = rehash_module()
         self._decimal, self._binary = (
-            native.compile_function(rehash_module(base), processor, _NAME, prototype)
+            native.compile_function(module, processor, _name(base), prototype)
             for base in (_DECIMAL_BASE, _BINARY_BASE)
         )
-        self._prepared = functools.lru_cache(PLANS_KEPT_MAX)(_Prepared)
-        self._last = _Prepared(Puzzle(), 1)
+        self._plans: dict[tuple[Puzzle, int], _Prepared | int] = {}
+        for probe in _PROBES:
+            width = len(probe.nonce.encode(_PROBED.start))
+            self._last = _Prepared(probe, width)
+            if self(probe, _PROBED) != hashed_extremes(probe, _PROBED):
+                raise KernelUnavailable("the generated code does not hash as hashlib does")
 
     def __call__(self, puzzle: Puzzle, nonces: Sequence[int]) -> Extremes | None:
         """The extremes of these nonces, as `hashed_extremes` says them."""
@@ -200,15 +214,28 @@ class GeneratedRehash:
         blocks = (len(puzzle.prefix) % BLOCK_SIZE + width + len(puzzle.suffix) + 8) // BLOCK_SIZE
         if width != last or blocks >= BLOCKS_MAX or len(puzzle.prefix) > PREFIX_BYTES_MAX:
             return None
-        plan = self._prepared(puzzle, width)
-        return plan if plan.start <= nonces[0] <= nonces[-1] < plan.stop else None
+        plan = self._plan_for(puzzle, width)
+        fits = plan is not None and plan.start <= nonces[0] <= nonces[-1] < plan.stop
+        return plan if fits else None
+
+    def _plan_for(self, puzzle: Puzzle, width: int) -> _Prepared | None:
+        """What was prepared, or is now; None where that is not worth it yet."""
+        key = puzzle, width
+        plan = self._plans.pop(key, 0)  # The last one used is the last one forgotten.
+        if isinstance(plan, int):
+            plan = plan + 1 if plan < PREPARED_AFTER else _Prepared(puzzle, width)
+        self._plans[key] = plan
+        if len(self._plans) > PLANS_KEPT_MAX:
+            del self._plans[next(iter(self._plans))]
+        return None if isinstance(plan, int) else plan
 
 
 @functools.cache
 def best_rehash() -> Rehash:
     """The fastest way to rehash shares here: generated code, or `hashlib` where it cannot be.
 
-    The first call may compile, for some tenths of a second.
+    The first call may compile, for a second or two; the code is kept on disk. Raises `LocalError`
+    for `NONSUCH_CPU_FEATURES` that make no sense.
     """
     try:
         return GeneratedRehash()
@@ -279,8 +306,27 @@ class _Code:
         self._label = f"{name}.done"
 
 
-def rehash_module(base: int) -> str:
-    """LLVM IR of the module, for nonces with digits of this base: 10 in ASCII, or 256."""
+def rehash_module() -> str:
+    """LLVM IR of the module, with a function for each kind of digits."""
+    lines = [
+        *vector_declarations(LANES, ternary=False),
+        "declare i256 @llvm.bswap.i256(i256)",
+        "declare i64 @llvm.umin.i64(i64, i64)",
+        "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+        *block_function("compress", LANES),
+        *_function(_DECIMAL_BASE),
+        *_function(_BINARY_BASE),
+        f"attributes #0 = {{ nounwind {vector_attributes(LANES)} }}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _name(base: int) -> str:
+    return f"extremes{base}"
+
+
+def _function(base: int) -> list[str]:
+    """For nonces with digits of this base: 10 in ASCII, or 256."""
     code = _Code()
     code.lines.append("%rest = alloca i64, align 8")
     code.lines.append("%place = alloca i64, align 8")
@@ -293,22 +339,13 @@ def rehash_module(base: int) -> str:
         _compare(code, first)
     _ascend(code)
     place = code.load("i64", "%place")
-    return "\n".join(
-        [
-            *vector_declarations(LANES, ternary=False),
-            "declare i256 @llvm.bswap.i256(i256)",
-            "declare i64 @llvm.umin.i64(i64, i64)",
-            "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
-            *block_function("compress", LANES),
-            f"define i64 @{_NAME}(ptr %plan, ptr %nonces, i64 %count) #0 {{",
-            "entry:",
-            *code.lines,
-            f"ret i64 {place}",
-            "}",
-            f"attributes #0 = {{ nounwind {vector_attributes(LANES)} }}",
-            "",
-        ]
-    )
+    return [
+        f"define i64 @{_name(base)}(ptr %plan, ptr %nonces, i64 %count) #0 {{",
+        "entry:",
+        *code.lines,
+        f"ret i64 {place}",
+        "}",
+    ]
 
 
 def _write_messages(code: _Code, base: int, first: str) -> None:

@@ -149,8 +149,9 @@ class Value(NamedTuple):
 class Graph:
     """The operations a trace has asked for, each once, in an order in which they can be run.
 
-    Inputs are nodes without operands, named by their operation: `state 3` and `message 9` (uniform)
-    and `low 6` (varying: what a lane adds to message word 6).
+    Inputs are nodes without operands, named by their operation: `state 3` and `message 9` (uniform
+    in a scan, varying where a block is all there is) and `low 6` (varying: what a lane adds to
+    message word 6).
     """
 
     ternary: bool = False
@@ -317,7 +318,9 @@ def trace_block() -> tuple[Graph, list[Reference]]:
     state = [graph.input(Kind.VARYING, f"state {index}") for index in range(8)]
     message = [graph.input(Kind.VARYING, f"message {index}") for index in range(BLOCK_WORDS)]
     words = [graph.operand(word) for word in _compress(graph, state, message)]
-    return graph, [word for word in words if isinstance(word, Reference)]
+    outputs = [word for word in words if isinstance(word, Reference)]
+    assert len(outputs) == len(words), "a state that no message changes"
+    return graph, outputs
 
 
 def pad(length: int) -> bytes:

@@ -65,8 +65,9 @@ Extremes = tuple[Merit, int]
 """The merit of the best of some nonces, and the highest rank among them."""
 
 Rehash = Callable[[Puzzle, Sequence[int]], Extremes | None]
-"""The extremes of some nonces, one at least; None unless they ascend. What it says is a hint, for
-which nobody is thanked or accused before `hashlib` says so too."""
+"""The extremes of some nonces, one at least; None unless they ascend. But for `hashed_extremes` it
+is a hint which is best, and that all is well: `hashlib` decides before anybody is accused or has
+found the answer."""
 
 
 class FalseEvidence(RemoteError):
@@ -98,38 +99,6 @@ def expected_shares(count: int, limit: Target) -> float:
     return math.ldexp(count * (limit.value + 1), -DIGEST_BITS)
 
 
-def check_shares(
-    puzzle: Puzzle,
-    nonces: Sequence[int],
-    start: int,
-    stop: int,
-    limit: Target,
-    rehash: Rehash | None = None,
-) -> Merit | None:
-    """Rehash what is said to be the shares of [start, stop); return the merit of the best of them.
-
-    None where there are none. Raises `FalseEvidence` unless the nonces ascend, lie in the range
-    and meet the limit, every one. `rehash` is how to hash them, `hashed_extremes` by default.
-    """
-    if len(nonces) > SHARES_MAX:
-        raise FalseEvidence(f"{len(nonces)} shares, where honest shards have {SHARES_EXPECTED}")
-    if not nonces:
-        return None
-    if not start <= nonces[0] <= nonces[-1] < stop:
-        raise FalseEvidence(
-            f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
-        )
-    extremes = (rehash or hashed_extremes)(puzzle, nonces)
-    if extremes is None:
-        raise FalseEvidence("shares that do not ascend")
-    best, highest = extremes
-    if not limit.admits(highest):
-        worst = max(map(puzzle.prove, nonces), key=lambda proof: proof.rank)
-        if not limit.admits(worst.rank):
-            raise FalseEvidence(f"nonce {worst.nonce} does not meet the share limit")
-    return best
-
-
 def hashed_extremes(puzzle: Puzzle, nonces: Sequence[int]) -> Extremes | None:
     """The extremes, by `hashlib`."""
     if not all(map(lt, nonces, nonces[1:])):
@@ -141,6 +110,39 @@ def hashed_extremes(puzzle: Puzzle, nonces: Sequence[int]) -> Extremes | None:
     else:
         lowest, highest = min(digests, key=puzzle.rank), max(digests, key=puzzle.rank)
     return (puzzle.rank(lowest), nonces[digests.index(lowest)]), puzzle.rank(highest)
+
+
+def check_shares(
+    puzzle: Puzzle,
+    nonces: Sequence[int],
+    start: int,
+    stop: int,
+    limit: Target,
+    rehash: Rehash = hashed_extremes,
+) -> Merit | None:
+    """Rehash what is said to be the shares of [start, stop); return the merit of the best of them.
+
+    None where there are none. Raises `FalseEvidence` unless the nonces ascend, lie in the range
+    and meet the limit, every one. Of the best, `rehash` has said no more than a hint.
+    """
+    if len(nonces) > SHARES_MAX:
+        raise FalseEvidence(f"{len(nonces)} shares, where honest shards have {SHARES_EXPECTED}")
+    if not nonces:
+        return None
+    if not start <= nonces[0] <= nonces[-1] < stop:
+        raise FalseEvidence(
+            f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
+        )
+    extremes = rehash(puzzle, nonces)
+    if extremes is None or not limit.admits(extremes[1]):
+        extremes = hashed_extremes(puzzle, nonces)  # Nobody is accused on a hint.
+    if extremes is None:
+        raise FalseEvidence("shares that do not ascend")
+    best, highest = extremes
+    if not limit.admits(highest):
+        worst = max(map(puzzle.prove, nonces), key=lambda proof: proof.rank)
+        raise FalseEvidence(f"nonce {worst.nonce} does not meet the share limit")
+    return best
 
 
 class Drift:

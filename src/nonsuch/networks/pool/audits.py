@@ -164,7 +164,8 @@ class Audit:
         claim = self.scan.best
         if claim is None or best is None:
             return Verdict((), ())
-        (rank, nonce), (claimed_rank, claimed) = best, claim
+        nonce, claimed = best[1], claim[1]
+        rank, claimed_rank = (self.job.puzzle.prove(each).rank for each in (nonce, claimed))
         # Ranks alone: of equal ones, miners of that wire may name any.
         if rank < claimed_rank:
             return Verdict((nonce,), ())

@@ -137,12 +137,14 @@ class Job:
         return not self.audits and self.book.finished
 
     def offer(self, merit: Merit) -> bool:
-        """A nonce of this job, hashed here: is it the best so far?"""
+        """A nonce of this job that is said to be so good: is it the best so far?"""
         if self._merit is not None and merit >= self._merit:
             return False
-        self.best = self.puzzle.prove(merit[1])
-        self._merit = self.best.merit
-        return True
+        proof = self.puzzle.prove(merit[1])
+        better = self._merit is None or proof.merit < self._merit
+        if better:
+            self.best, self._merit = proof, proof.merit
+        return better
 
     def meet(self, nonce: int) -> list[int]:
         """A nonce that the target admits. Returns the leases that lie behind the first such."""

@@ -308,6 +308,7 @@ def _read(job: Job, quota: Quota, result: messages.Result, nonces: range, rehash
     if quota.limit.value == TARGET_MAX and len(shares) < stop - start:
         raise FalseEvidence(f"{len(shares)} shares of {stop - start} nonces, which all are shares")
     if job.target is not None and best is not None and job.target.admits(best[0]):
+        best = job.puzzle.prove(best[1]).merit
         _check_first(job, job.target, shares, stop)
     if hit is None:
         return Scan(stop, shares, best)
