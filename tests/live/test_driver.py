@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import socket
 import ssl
@@ -21,7 +22,7 @@ from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.live import driver, tcp
 from nonsuch.live.driver import Node
 from nonsuch.live.journal import Journal
-from nonsuch.live.tcp import Address, Listener
+from nonsuch.live.tcp import Address, Connection, Listener
 from nonsuch.node import (
     LOCAL,
     Advanced,
@@ -1551,6 +1552,25 @@ async def test_over_tls_garbage_and_deaf_peers_end_alone(certificate: tuple[Path
         assert gone == Disconnected(3, "it does not read what it is sent")
         assert await good.ask("after") == "after"
     assert len(core.of(Connected)) == 3
+
+
+async def test_connections_that_have_ended_leave_nothing_to_the_collector(
+    certificate: tuple[Path, Path],
+) -> None:
+    """Each holds a quarter of a megabyte where it is encrypted, and collections are rare."""
+    core, tls = Scripted(echo), client_side(certificate)
+    async with running(node_of(core, tls=server_side(certificate))) as node:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                async with peer_of(node, tls) as peer:
+                    assert await peer.ask("here") == "here"
+            await core.heard(Disconnected, 5)
+            await asyncio.sleep(0)  # The call that told of the last one returns.
+            assert not any(isinstance(each, Connection) for each in gc.get_objects())
+        finally:
+            gc.enable()
 
 
 async def test_over_tls_what_an_end_completes_is_heard_and_the_connection_ends(
