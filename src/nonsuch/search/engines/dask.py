@@ -23,7 +23,6 @@ import contextlib
 import functools
 import itertools
 import logging
-import multiprocessing
 import pickle
 import signal
 import tempfile
@@ -44,7 +43,6 @@ from distributed import Future as DaskFuture
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
-from distributed.utils import get_mp_context
 from distributed.versions import VersionMismatchWarning
 
 from nonsuch.addresses import is_loopback
@@ -103,16 +101,8 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,  # samples all threads, a hundred times a second
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # What a lost worker had goes to others, busy or not, and from there to the one that comes for
-    # it, when the scheduler next compares them.
-    "distributed.scheduler.work-stealing-interval": "100ms",
 }
 """Of the cluster of this machine: nobody looks at it but we."""
-
-STARTING = {"distributed.worker.multiprocessing-method": "forkserver"}
-IMPORTED = ["distributed", __name__, "llvmlite.binding"]
-"""Its workers, those too that come for lost ones, are copies of a process that has imported all
-this: they are there in a tenth of the time that a new interpreter takes."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -552,9 +542,6 @@ def _local(loop: _Loop, workers: int, resources: contextlib.ExitStack) -> Connec
     logging.getLogger("distributed.diskutils").setLevel(logging.CRITICAL + 1)
     # Whoever starts it unblocks the signals of their thread, and those are blocked for a purpose.
     resource_tracker.ensure_running()
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        resources.enter_context(dask.config.set(STARTING))
-        get_mp_context().set_forkserver_preload(IMPORTED)  # Dask has a list of its own until then.
     try:
         security = Security.temporary()
         cluster = loop.run(_started(workers, folder, security), START_SECONDS)
