@@ -32,7 +32,7 @@ import mmap
 from dataclasses import dataclass
 
 from nonsuch.errors import KernelUnavailable
-from nonsuch.search.sha256 import BLOCK_SIZE, BLOCK_WORDS, INITIAL_STATE, compress_words, pad
+from nonsuch.search.sha256 import BLOCK_SIZE, BLOCK_WORDS, midstate, pad, words_of
 from nonsuch.work.nonce import Decimal, Raw
 from nonsuch.work.puzzle import Puzzle
 
@@ -220,13 +220,9 @@ class Field:
 
     def chunk_state(self, start: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The midstate and the message words of the chunk that begins at nonce `start`."""
-        message = self._message(start)
-        state = self._prefix_state
-        body = BLOCK_SIZE * self._first_block
-        for offset in range(BLOCK_SIZE * self._prefix_blocks, body, BLOCK_SIZE):
-            state = compress_words(state, message[offset : offset + BLOCK_SIZE])
-        words = range(body, len(message), WORD_SIZE)
-        return state, tuple(int.from_bytes(message[i : i + WORD_SIZE], "big") for i in words)
+        message, body = self._message(start), BLOCK_SIZE * self._first_block
+        high_digits = message[BLOCK_SIZE * self._prefix_blocks : body]
+        return midstate(high_digits, self._prefix_state), words_of(message[body:])
 
     # Blocks that no nonce reaches, blocks that only the high digits of a chunk reach, and from
     # `_first_block` on the blocks that the kernel hashes.
@@ -237,10 +233,7 @@ class Field:
 
     @functools.cached_property
     def _prefix_state(self) -> tuple[int, ...]:
-        state: tuple[int, ...] = INITIAL_STATE
-        for offset in range(0, BLOCK_SIZE * self._prefix_blocks, BLOCK_SIZE):
-            state = compress_words(state, self.puzzle.prefix[offset : offset + BLOCK_SIZE])
-        return state
+        return midstate(self.puzzle.prefix[: BLOCK_SIZE * self._prefix_blocks])
 
     @functools.cached_property
     def _first_block(self) -> int:

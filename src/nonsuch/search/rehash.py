@@ -34,7 +34,7 @@ from nonsuch.search import native
 from nonsuch.search.backends import host_processor
 from nonsuch.search.lanes import block_function, vector_attributes, vector_declarations
 from nonsuch.search.layout import Words, aligned_words
-from nonsuch.search.sha256 import BLOCK_SIZE, BLOCK_WORDS, INITIAL_STATE, compress_words, pad
+from nonsuch.search.sha256 import BLOCK_SIZE, BLOCK_WORDS, INITIAL_STATE, midstate, pad, words_of
 from nonsuch.work.nonce import Decimal, Raw
 from nonsuch.work.puzzle import DIGEST_BITS, DIGEST_SIZE, Puzzle
 from nonsuch.work.shares import Extremes, Rehash, hashed_extremes
@@ -128,18 +128,15 @@ class _Prepared:
         self.ranks = memoryview(self._plan).cast("B")[offset : offset + 2 * DIGEST_SIZE]
 
     def _laid_out(self, prefix: bytes, message: bytes) -> Words:
-        midstate: tuple[int, ...] = INITIAL_STATE
-        for offset in range(0, len(prefix), BLOCK_SIZE):
-            midstate = compress_words(midstate, prefix[offset : offset + BLOCK_SIZE])
-        words = _words_of(message)
+        words = words_of(message)
         state = (0,) * _STATE_WORDS
         # What is read as vectors comes first, so that it is aligned.
         parts = {
-            "midstate": _spread(midstate),
+            "midstate": _spread(midstate(prefix)),
             "initial": _spread(INITIAL_STATE),
             "message": _spread(words),
             "state": _spread(state),
-            "second": _spread((*state, *_words_of(pad(BLOCK_SIZE // 2)))),
+            "second": _spread((*state, *words_of(pad(DIGEST_SIZE)))),
             "template": words,
         }
         memory = aligned_words(sum(map(len, parts.values())))
@@ -149,10 +146,6 @@ class _Prepared:
             self._addresses[name] = ctypes.addressof(memory) + at * ctypes.sizeof(ctypes.c_uint32)
             at += len(part)
         return memory
-
-
-def _words_of(message: bytes) -> list[int]:
-    return [int.from_bytes(message[at : at + 4], "big") for at in range(0, len(message), 4)]
 
 
 def _spread(words: Sequence[int]) -> list[int]:

@@ -42,9 +42,11 @@ __all__ = [
     "Node",
     "Value",
     "compress_words",
+    "midstate",
     "pad",
     "trace",
     "trace_block",
+    "words_of",
 ]
 
 WORD_MASK = 0xFFFFFFFF
@@ -329,14 +331,24 @@ def pad(length: int) -> bytes:
     return b"\x80" + bytes(zeros) + (8 * length).to_bytes(8, "big")
 
 
-_SECOND_HASH_PADDING = tuple(
-    int.from_bytes(pad(32)[offset : offset + 4], "big") for offset in range(0, 32, 4)
-)
+def words_of(message: bytes) -> tuple[int, ...]:
+    """A message of whole words as numbers."""
+    return tuple(int.from_bytes(message[i : i + 4], "big") for i in range(0, len(message), 4))
+
+
+_SECOND_HASH_PADDING = words_of(pad(32))
+
+
+def midstate(blocks: bytes, state: tuple[int, ...] = INITIAL_STATE) -> tuple[int, ...]:
+    """The state after so many whole blocks."""
+    for offset in range(0, len(blocks), BLOCK_SIZE):
+        state = compress_words(state, blocks[offset : offset + BLOCK_SIZE])
+    return state
 
 
 def compress_words(state: Sequence[int], block: bytes) -> tuple[int, ...]:
     """One block over plain numbers, for midstates. (`_compress` takes ten times as long.)"""
-    w = [int.from_bytes(block[i : i + 4], "big") for i in range(0, BLOCK_SIZE, 4)]
+    w = [*words_of(block)]
     for t in range(BLOCK_WORDS, ROUNDS):
         x, y = w[t - 15], w[t - 2]
         x = (x >> 7 | x << 25) ^ (x >> 18 | x << 14) ^ x >> 3
