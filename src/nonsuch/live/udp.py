@@ -17,12 +17,10 @@ peer that is not there may come back. Its name is asked for until somebody knows
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from nonsuch.errors import LocalError, RemoteProtocolError
@@ -48,12 +46,6 @@ OWN_SOCKETS_MAX = 256
 
 RECEIVE_BYTES = 2**20
 """Asked for, for each socket: some thousand small datagrams, as systems count their size."""
-
-RECEIVE_BYTES_CLOSED = 1
-"""The system makes of it what it has as a minimum, which is room for two or three datagrams."""
-
-MISPLACED_MAX = 16
-"""Datagrams that such a small buffer holds at most, counted generously."""
 
 READS_MAX = 16
 """Datagrams of one socket in its turn: a few milliseconds of work, and then it is the others'."""
@@ -139,7 +131,7 @@ class DatagramNetwork:
         """
         made = await _bound(self._datagrams.host, self._datagrams.port)
         try:
-            self._watch(made, self._read_any)
+            self._watch(made)
         except NotImplementedError:
             made.close()
             raise LocalError("this event loop has no datagrams: use a SelectorEventLoop") from None
@@ -154,8 +146,8 @@ class DatagramNetwork:
         name = self._wire.name
         self._deliver([Connected(each.number, each.name, name) for each in self._peers])
 
-    def _watch(self, made: socket.socket, read: Callable[[socket.socket], None]) -> None:
-        asyncio.get_running_loop().add_reader(made, read, made)
+    def _watch(self, made: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(made, self._read, made)
         self._watched.append(made)
 
     # Who is where.
@@ -192,7 +184,7 @@ class DatagramNetwork:
         if SHARES_PORT and peer.number <= OWN_SOCKETS_MAX:
             peer.socket = self._connected(address)
         if peer.socket is not None:
-            self._watch(peer.socket, functools.partial(self._read, peer.number))
+            self._watch(peer.socket)
 
     def _connected(self, address: SockAddress) -> socket.socket | None:
         """A socket for what comes from there; None where the system has none to give."""
@@ -204,15 +196,9 @@ class DatagramNetwork:
         try:
             made.setblocking(False)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            # Between `bind` and `connect` it may be given what comes from others. A small buffer
-            # takes little of it, which is thrown away, and then it is opened.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES_CLOSED)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
             made.bind(self._socket.getsockname())
             made.connect(address)
-            with suppress(BlockingIOError):
-                for _ in range(MISPLACED_MAX):
-                    made.recv_into(self._buffer)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         except OSError:
             made.close()
             return None
@@ -220,30 +206,20 @@ class DatagramNetwork:
 
     # What comes.
 
-    def _read(self, number: int, of_peer: socket.socket) -> None:
-        """One turn of a peer."""
+    def _read(self, ready: socket.socket) -> None:
+        """One turn of a peer, or of strangers and those peers that have no socket of their own.
+
+        Whose it is, the source says: between `bind` and `connect`, and a little longer on another
+        processor, a peer's socket may be given what comes from others.
+        """
         events: list[Event] = []
         for _ in range(READS_MAX):
             try:
-                count = of_peer.recv_into(self._buffer)
+                count, source = ready.recvfrom_into(self._buffer)
             except BlockingIOError:
                 break
             except OSError:
                 continue  # An earlier datagram has not arrived.
-            events += self._events(number, count)
-        if events:
-            self._deliver(events)
-
-    def _read_any(self, of_all: socket.socket) -> None:
-        """One turn of strangers, and of those peers that have no socket of their own."""
-        events: list[Event] = []
-        for _ in range(READS_MAX):
-            try:
-                count, source = of_all.recvfrom_into(self._buffer)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue
             events += self._events(self._numbers.get(source[:2], STRANGER), count)
         if events:
             self._deliver(events)
