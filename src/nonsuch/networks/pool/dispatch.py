@@ -31,7 +31,8 @@ from nonsuch.work.target import Target
 __all__ = ["COPY_GAIN", "TAIL_SECONDS", "Dispatcher", "Quota", "quota_for"]
 
 FIRST_NONCES = 2**18
-"""The first shard of a miner that says nothing of its rate: some milliseconds of a kernel."""
+"""The first shard of a miner that says nothing of its rate: some milliseconds of a kernel. Smaller
+where the others are so slow that it would be a large part of what is left."""
 
 FIRST_SECONDS = 0.25
 """How long the first shard should take one that does."""
@@ -98,7 +99,7 @@ class Dispatcher:
         self._served = 0
 
     def offer(self, job: Job) -> None:
-        """The job has, or has again, free nonces."""
+        """The job has, or has again, free nonces. It stays in the heap until it has none."""
         if not job.queued and job.book.free:
             job.queued = True
             job.served = max(job.served, self._served)
@@ -106,39 +107,45 @@ class Dispatcher:
 
     @property
     def has_work(self) -> bool:
-        """Whether some job may have something to lease."""
+        """Whether some job may have something to lease; `next_job` finds out."""
         return bool(self._heap)
 
     def next_job(self, miner: Miner) -> Job | None:
         """The job to be served next among those that this miner can search."""
+        heap = self._heap
         aside: list[tuple[int, int, Job]] = []
         found: Job | None = None
-        while self._heap and found is None:
-            entry = heapq.heappop(self._heap)
-            job = entry[2]
+        while heap and found is None:
+            served, _, job = heap[0]
             if not job.book.free:
                 job.queued = False
+                heapq.heappop(heap)
+            elif served < job.served:
+                # It was served meanwhile: nobody has looked for its place until now.
+                heapq.heapreplace(heap, (job.served, job.order, job))
             elif miner.can_search(job):
                 found = job
-                job.queued = False
-                self._served = max(self._served, job.served)
+                self._served = max(self._served, served)
             else:
-                aside.append(entry)
+                aside.append(heapq.heappop(heap))
         for entry in aside:
-            heapq.heappush(self._heap, entry)
+            heapq.heappush(heap, entry)
         return found
 
     def shard_nonces(self, job: Job, miner: Miner) -> int:
         """How many nonces of the job this miner should get now."""
         if self._settings.shard_nonces is not None:
             return self._settings.shard_nonces
-        if not miner.slot_rate:
+        slot_rate = miner.slot_rate or self._roster.slot_rate
+        if not slot_rate:
             return FIRST_NONCES
-        rate = min(miner.slot_rate, RATE_HINT_MAX)
+        rate = min(slot_rate, RATE_HINT_MAX)
         part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, self._roster.rate)
         if miner.measured:
             part = max(part, rate * self._tail_seconds(miner))
         wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
+        if not miner.slot_rate:
+            wanted = min(wanted, FIRST_NONCES)
         return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
 
     def _seconds(self, miner: Miner) -> float:
@@ -155,8 +162,8 @@ class Dispatcher:
         """What is left to lease until this job's miners come to an end; O(1) but in a relay."""
         if job.gather is None:
             return job.book.free
-        behind = (other for _, _, other in self._heap if other.gather is not None)
-        return job.book.free + sum(other.book.free for other in behind)
+        gathers = (other for _, _, other in self._heap if other.gather is not None)
+        return sum(other.book.free for other in gathers)
 
     def is_plenty(self, job: Job, miner: Miner, count: int) -> bool:
         """Whether a lease of `count` nonces may be given to a miner whose slots are all busy."""

@@ -166,23 +166,18 @@ class Jobs:
 
     # What becomes of jobs.
 
-    def offer(self, job: Job, merit: Merit) -> bool:
+    def offer(self, job: Job, merit: Merit) -> None:
         """A nonce that was hashed here: is it the best so far, or the first that is admitted?"""
-        before = job.best
-        changed = self._offer(job, merit)
-        if job.best is not before and job.gather is None:
+        if self._offer(job, merit) and job.gather is None:
             self._tell_best(job)
-        return changed
 
     def _offer(self, job: Job, merit: Merit) -> bool:
         better = job.offer(merit)
         rank, nonce = merit
-        if job.target is None or not job.target.admits(rank):
-            return better
-        before = job.found
-        for number in job.meet(nonce):
-            self._leases.revoke(number)
-        return job.found != before
+        if job.target is not None and job.target.admits(rank):
+            for number in job.meet(nonce):
+                self._leases.revoke(number)
+        return better
 
     def _tell_best(self, job: Job) -> None:
         if job.best is not None:

@@ -112,30 +112,26 @@ class Leases:
         if state.desk.waiting and (audit := state.desk.take_for(miner, now)) is not None:
             self._grant_audit(audit, miner, now)
             return True
-        ahead = not miner.has_room
-        if ahead and not miner.measured:
-            return False  # It has shown nothing yet, and may be slow.
-        if miner.grants and not self._may_hold_more(miner):
+        if len(state.grants) >= LEASES_OPEN_MAX // 2 and not self._may_hold_more(miner):
             return False
         job = state.dispatcher.next_job(miner)
         if job is None:
             return False
         count = state.dispatcher.shard_nonces(job, miner)
-        if ahead and not state.dispatcher.is_plenty(job, miner, count):
-            state.dispatcher.offer(job)
+        if not miner.has_room and not state.dispatcher.is_plenty(job, miner, count):
             return False
         state.number += 1
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
         # What the pool's own node asks for is served in its order, one after the other.
         job.served += 0 if job.gather is not None else shard.count
-        state.dispatcher.offer(job)
         self._open(Grant(state.number, job, shard, miner, _quota(job, shard, miner), now))
         return True
 
     def _may_hold_more(self, miner: Miner) -> bool:
-        state, half = self._state, LEASES_OPEN_MAX // 2
-        return len(state.grants) < half or len(miner.grants) < half // len(state.roster.miners)
+        """Whether it has less than its part of the second half of all leases, or nothing."""
+        part = LEASES_OPEN_MAX // 2 // len(self._state.roster.miners)
+        return len(miner.grants) < max(1, part)
 
     def _copy(self, miner: Miner, now: float) -> bool:
         state = self._state

@@ -94,8 +94,6 @@ class Pool:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `nonsuch.node`."""
         match event:
-            case Received(peer=number, message=message) if number == LOCAL:
-                self._from_owner(message, now)
             case Received():
                 self._on_received(event, now)
             case Tick():
@@ -153,13 +151,19 @@ class Pool:
         self._state.roster.remove(event.peer)
 
     def _on_received(self, event: Received, now: float) -> None:
+        message = event.message
         peer = self._state.roster.peers.get(event.peer)
-        if peer is None or peer.role == DROPPED:
+        if peer is None:
+            if event.peer == LOCAL:
+                self._from_owner(message, now)
+            return
+        if peer.role == DROPPED:
             return
         peer.heard_at = now
-        message = event.message
         try:
-            if peer.role == "miner" and peer.miner is not None:
+            if isinstance(message, messages.Result) and peer.miner is not None:
+                self._results.take(peer.miner, message, now)
+            elif peer.miner is not None:
                 self._from_miner(peer.miner, message, now)
             elif peer.role == "client":
                 self._from_client(peer, message, now)
@@ -182,8 +186,6 @@ class Pool:
 
     def _from_miner(self, miner: Miner, message: object, now: float) -> None:
         match message:
-            case messages.Result():
-                self._results.take(miner, message, now)
             case messages.Beat():
                 self._beat(miner, message, now)
             case messages.Capacity():

@@ -10,7 +10,6 @@ audit that it passed go back to the queue.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 
 from nonsuch.errors import RemoteProtocolError
@@ -91,7 +90,8 @@ class Results:
         state.dispatcher.offer(job)
         if scan.best is not None:
             self._jobs.offer(job, scan.best)
-        job.gathered(scan.shares)
+        if job.gather is not None:
+            job.gathered(scan.shares)
         if start < stop:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
@@ -128,7 +128,8 @@ class Results:
         if not fraction or len(state.desk.waiting) >= AUDITS_MAX:
             _forget_oldest(miner, UNAUDITED_MAX)
             return False
-        _forget_oldest(miner, UNAUDITED_KEPT_MAX if pieces > 1 else sys.maxsize)
+        if pieces > 1:
+            _forget_oldest(miner, UNAUDITED_KEPT_MAX)
         miner.since_audit += 1
         chosen = state.lots.random() < fraction * pieces
         # Of pieces more than one must pass, and each of its slots may be about to return one.
@@ -150,8 +151,7 @@ class Results:
         if now > began_at:
             state.desk.own_rate = (event.stop - audit.start) / (now - began_at)
         result = messages.Result(0, event.stop, event.nonces)
-        nonces = range(audit.start, audit.stop)
-        scan = _read(audit.job, audit.quota, result, nonces, state.rehash)
+        scan = _read(audit.job, audit.quota, result, audit.start, audit.stop, state.rehash)
         self._settle(audit, scan, None, now)
         self._leases.serve_idle(now)
 
@@ -291,12 +291,13 @@ def _believe(grant: Grant, result: messages.Result, rehash: Rehash) -> Scan:
         raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")
     if grant.quota is None:
         return _believe_lowest(grant, result)
-    return _read(grant.job, grant.quota, result, range(grant.start, grant.stop), rehash)
+    return _read(grant.job, grant.quota, result, grant.start, grant.stop, rehash)
 
 
-def _read(job: Job, quota: Quota, result: messages.Result, nonces: range, rehash: Rehash) -> Scan:
-    """What a result of these nonces says of the shares there, and of the job's target."""
-    start, whole = nonces.start, nonces.stop
+def _read(
+    job: Job, quota: Quota, result: messages.Result, start: int, whole: int, rehash: Rehash
+) -> Scan:
+    """What a result of [start, whole) says of the shares there, and of the job's target."""
     stop = min(result.stop, whole)
     shares = result.nonces
     hit = None if job.target is None else _hit(job, job.target, shares, start, stop)

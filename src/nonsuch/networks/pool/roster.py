@@ -56,20 +56,20 @@ class Grant:
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
     `began_at` is when a slot should have come to it, None while all are busy with older ones.
-    `expected_seconds` is how long it should take, by what was thought of its miner at the start.
+    `slot_rate` is what was thought of its miner at the start.
     `tried` is how many of its nonces count as `Job.under_way`.
     """
 
     __slots__ = (
         "audit",
         "began_at",
-        "expected_seconds",
         "granted_at",
         "job",
         "miner",
         "number",
         "quota",
         "shard",
+        "slot_rate",
         "start",
         "stop",
         "tried",
@@ -86,10 +86,15 @@ class Grant:
         self.miner = miner
         self.quota = quota
         self.granted_at = now
-        self.expected_seconds = miner.slot_seconds(shard.count)
+        self.slot_rate = miner.slot_rate
         self.began_at: float | None = None
         self.audit: Audit | None = None
         self.tried = 0
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long it should take; 0 where nobody knew."""
+        return (self.stop - self.start) / self.slot_rate if self.slot_rate else 0.0
 
     def count_tried(self, count: int) -> None:
         """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
@@ -165,7 +170,7 @@ class Miner:
         self.slots = 1
         self.workers = 0
         self.lease_seconds = 0.0
-        self.leases_max = 2 if self.evidence else 1
+        self.leases_max = 1
         self._hint = self.slot_rate = rate_hint
         self.measured = False
         self._counted = self._counted_results = 0
@@ -221,10 +226,14 @@ class Miner:
         self.slots = capacity.slots
         self.workers = capacity.workers
         self.lease_seconds = capacity.seconds
-        self.leases_max = 2 * capacity.slots
+        self._counted_results = 0
+        self._limit_leases()
         if not self.measured:
             self.slot_rate = self._hint / max(1, capacity.slots)
-        self._counted_results = 0
+
+    def _limit_leases(self) -> None:
+        """One for each slot, and one ahead of it if it has shown a rate; else it may be slow."""
+        self.leases_max = self.slots * (2 if self.measured and self.evidence else 1)
 
     def returned(self, count: int, granted_at: float, now: float) -> None:
         """A shard of `count` nonces came back: follow the rate."""
@@ -235,9 +244,7 @@ class Miner:
         if self.slots > 1:
             self._count(count, began, now)
             return
-        self.measured = True
-        if now > began and count:
-            self._follow(count / (now - began))
+        self._follow(count / (now - began) if now > began else 0.0)
 
     def slow_down(self, slot_rate: float) -> None:
         """One slot turns out to be no faster than this; what it only said of itself was wrong."""
@@ -257,11 +264,15 @@ class Miner:
         seconds = now - self._counted_since
         if self._counted_results >= self.slots and seconds > MEASURE_SECONDS_MIN and self._counted:
             self._counted_results = 0
-            self.measured = True
             self._follow(self._counted / seconds / self.slots)
 
     def _follow(self, measured: float) -> None:
-        """What a slot has done lately, in hashes a second."""
+        """What a slot has done lately, in hashes a second; 0.0 where it was too soon to say."""
+        if not self.measured:
+            self.measured = True
+            self._limit_leases()
+        if not measured:
+            return
         if self.slot_rate:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
             self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
@@ -363,6 +374,11 @@ class Roster:
         self.slots = 0
         self.evident = 0
         self._checks: list[tuple[float, int]] = []
+
+    @property
+    def slot_rate(self) -> float:
+        """Hashes a second of a slot, on average; 0.0 where nobody has shown a rate."""
+        return self.rate / self.slots if self.slots > 0 else 0.0
 
     def add(self, peer: Peer) -> None:
         """A connection has come."""
