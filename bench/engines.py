@@ -166,15 +166,20 @@ def worker(_seconds: float, _rounds: int) -> None:
     for slots, what in ((WORKERS + 1, "where a slot is free"), (WORKERS, "where none is")):
         times = [_killed_worker(slots, busy=slots == WORKERS) for _ in range(KILLS)]
         text = f"{statistics.median(times):.2f} s, at most {max(times):.2f} s"
-        report(f"killed worker: its piece runs again {what}", text, "≤ 1 s where one is free")
+        report(f"killed worker: its piece runs again {what}", text, "≤ 1 s")
 
 
 def _killed_worker(slots: int, *, busy: bool) -> float:
     engine = open_dask(None, workers=slots, insecure=False)
     try:
         with tempfile.TemporaryDirectory() as name:
-            held = Held(Path(name), engine, slots if busy else slots - 1, float(SHARD_SECONDS))
-            lines = held.wait_for(slots if busy else slots - 1)
+            if busy:
+                # As of a miner that has been at it for a while: a scheduler learns from a stream.
+                for _ in range(2 * slots + 1):
+                    engine.executor.submit(subprocess.call, ["sleep", "0.1"])
+            count = 2 * slots if busy else slots - 1
+            held = Held(Path(name), engine, count, float(SHARD_SECONDS))
+            lines = held.wait_for(min(count, slots))
             process, piece = lines[0]
             time.sleep(0.5)
             os.kill(int(process), signal.SIGKILL)

@@ -44,9 +44,13 @@ def patient_answer_of(client: Process) -> Answer:
 
 
 def workers_of(miner: int) -> list[int]:
-    """The worker processes of a cluster that is the miner's own."""
-    children = psutil.Process(miner).children(recursive=True)
-    return [each.pid for each in children if "spawn_main" in " ".join(each.cmdline())]
+    """The worker processes of a cluster that is the miner's own: copies of one of its children."""
+    (server,) = [
+        each
+        for each in psutil.Process(miner).children()
+        if "multiprocessing.forkserver" in " ".join(each.cmdline())
+    ]
+    return [each.pid for each in server.children()]
 
 
 def test_a_cluster_of_this_machine_survives_its_workers(
@@ -119,7 +123,7 @@ def test_a_miner_that_is_killed_leaves_no_worker(network: Network) -> None:
     pool = network.pool()
     miner = network.start("miner", network.address, "--engine", "dask", "--threads", "2", "--json")
     pool.wait_for("miner joined")
-    workers = workers_of(miner.process.pid)
-    assert len(workers) == 2
+    assert len(workers_of(miner.process.pid)) == 2
+    children = psutil.Process(miner.process.pid).children(recursive=True)
     miner.kill()
-    wait_until(lambda: not any(map(psutil.pid_exists, workers)), "its workers end")
+    wait_until(lambda: not any(each.is_running() for each in children), "all that it started ends")

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,37 @@ def test_a_worker_that_is_killed_has_its_piece_done_again(
     assert gate.open() == 0
     # And it is replaced.
     wait_until(lambda: shared.slots() == 2, "two workers again")
+
+
+def test_what_a_killed_worker_had_is_the_first_that_the_next_one_does(
+    shared: DaskEngine, tmp_path: Path
+) -> None:
+    # As a miner does that has been at it for a while: a scheduler learns from a stream.
+    futures = [shared.executor.submit(time.sleep, 0.1) for _ in range(5)]
+    gates = [Gate(folder, shared) for folder in _folders(tmp_path, 4)]
+    wait(futures, PATIENCE_SECONDS)
+    lost = gates[0]
+    os.kill(lost.runs()[0], signal.SIGKILL)
+    again = lost.runs(2)[1]
+    assert again not in gates[1].runs()
+    for gate in gates:
+        gate.let()
+    assert [gate.open() for gate in gates] == [0, 0, 0, 0]
+
+
+def test_what_came_back_of_a_worker_is_not_done_again_when_it_is_lost(
+    shared: DaskEngine, tmp_path: Path
+) -> None:
+    before, after, beside = (Gate(folder, shared) for folder in _folders(tmp_path, 3))
+    worker = before.runs()[0]
+    assert before.open() == 0
+    os.kill(worker, signal.SIGKILL)
+    # What the scheduler does again comes before these, which fill both workers in the end.
+    after.runs()
+    beside.runs()
+    assert (after.open(), beside.open()) == (0, 0)
+    assert before.runs() == [worker]
+    assert before.future.done()  # It is held until here.
 
 
 def test_pieces_elsewhere_go_on_while_a_worker_is_frozen(

@@ -23,6 +23,7 @@ import contextlib
 import functools
 import itertools
 import logging
+import multiprocessing
 import pickle
 import signal
 import tempfile
@@ -43,6 +44,7 @@ from distributed import Future as DaskFuture
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
+from distributed.utils import get_mp_context
 from distributed.versions import VersionMismatchWarning
 
 from nonsuch.addresses import is_loopback
@@ -101,8 +103,16 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,  # samples all threads, a hundred times a second
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    # Pieces wait at the scheduler and not at busy workers: so those of a lost one, which are the
+    # oldest, go to the next that has time, and be it the one that comes in its place.
+    "distributed.scheduler.worker-saturation": 1.0,
 }
 """Of the cluster of this machine: nobody looks at it but we."""
+
+STARTING = {"distributed.worker.multiprocessing-method": "forkserver"}
+IMPORTED = ["distributed", __name__, "llvmlite.binding"]
+"""Its workers, those too that come for lost ones, are copies of a process that has imported all
+this: they are there in a tenth of the time that a new interpreter takes."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -269,7 +279,10 @@ class _Session(Executor):
         # session's, because an old one may still have pieces there.
         key = ("nonsuch", self._name, next(self._numbers))
         try:
-            return self._client.submit(*_carried(call), key=key, pure=False, retries=RETRIES)
+            # Each is older than the next one, and stays so when its worker is lost.
+            return self._client.submit(
+                *_carried(call), key=key, pure=False, retries=RETRIES, fifo_timeout="0 ms"
+            )
         except ClosedClientError as error:
             raise SchedulerLost(str(error)) from None
 
@@ -284,6 +297,8 @@ class _Session(Executor):
                 future.set_exception(_told(error) if theirs.status == "error" else _lost(error))
             else:
                 future.set_result(result)
+        # The scheduler would keep what came of it, and have it searched again if that is lost.
+        theirs.release()
 
     def _over(self, theirs: DaskFuture[T], future: Future[T]) -> None:
         with self._lock:
@@ -542,6 +557,9 @@ def _local(loop: _Loop, workers: int, resources: contextlib.ExitStack) -> Connec
     logging.getLogger("distributed.diskutils").setLevel(logging.CRITICAL + 1)
     # Whoever starts it unblocks the signals of their thread, and those are blocked for a purpose.
     resource_tracker.ensure_running()
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        resources.enter_context(dask.config.set(STARTING))
+        get_mp_context().set_forkserver_preload(IMPORTED)  # Dask has a list of its own until then.
     try:
         security = Security.temporary()
         cluster = loop.run(_started(workers, folder, security), START_SECONDS)
