@@ -179,7 +179,8 @@ class Node:
                 self._queue += self.core.handle(event, now)
                 if self._check:
                     self.core._check()
-            self._pump()
+            if self._commit is None:  # Or else all of it waits for the disk.
+                self._pump()
             self._arm()
         except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
@@ -241,8 +242,8 @@ class Node:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Send(peer=peer, message=message):
-                self._send(peer, message)
+            case Send():
+                self._send(effect.peer, effect.message)
             case Emit(fact=fact):
                 if self._observe is not None:
                     self._observe(fact)

@@ -116,10 +116,11 @@ class Pool:
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
         state = self._state
-        nearest = state.roster.next_look_at
-        for when in (state.wake_at, state.serve_at):
-            if when is not None and (nearest is None or when < nearest):
-                nearest = when
+        nearest, wake_at, serve_at = state.roster.next_look_at, state.wake_at, state.serve_at
+        if wake_at is not None and (nearest is None or wake_at < nearest):
+            nearest = wake_at
+        if serve_at is not None and (nearest is None or serve_at < nearest):
+            nearest = serve_at
         return nearest
 
     def _on_started(self, event: Started, now: float) -> None:

@@ -123,6 +123,7 @@ class Miner:
 
     Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`. It is
     `overdue` from when it has lost all of them, because none came to an end, to its next result.
+    `shown_rate` is its rate once it has shown one; what it only says is for its first shard.
     """
 
     __slots__ = (
@@ -151,6 +152,7 @@ class Miner:
         "peer",
         "results",
         "returned_at",
+        "shown_rate",
         "since_audit",
         "slot_rate",
         "slots",
@@ -173,6 +175,7 @@ class Miner:
         self.leases_max = 1
         self._hint = self.slot_rate = rate_hint
         self.measured = False
+        self.shown_rate = 0.0
         self._counted = self._counted_results = 0
         self._counted_since = 0.0
         self.grants: dict[int, Grant] = {}
@@ -212,11 +215,6 @@ class Miner:
         """Hashes a second of all its slots together."""
         return self.slot_rate * self.slots
 
-    @property
-    def shown_rate(self) -> float:
-        """Its rate, once it has shown one; what it only says of itself is for its first shard."""
-        return self.slot_rate * self.slots if self.measured else 0.0
-
     def slot_seconds(self, count: int) -> float:
         """How long one of its slots takes for so many nonces; 0 where nobody knows."""
         return count / self.slot_rate if self.slot_rate else 0.0
@@ -230,6 +228,10 @@ class Miner:
         self._limit_leases()
         if not self.measured:
             self.slot_rate = self._hint / max(1, capacity.slots)
+        self._show()
+
+    def _show(self) -> None:
+        self.shown_rate = self.slot_rate * self.slots if self.measured else 0.0
 
     def _limit_leases(self) -> None:
         """One for each slot, and one ahead of it if it has shown a rate; else it may be slow."""
@@ -254,6 +256,7 @@ class Miner:
         else:
             self.slot_rate = slower
             self._hint = slower * max(1, self.slots)
+        self._show()
 
     def _count(self, count: int, began: float, now: float) -> None:
         """Many slots may end together: what counts is what all of them did in some time."""
@@ -271,13 +274,12 @@ class Miner:
         if not self.measured:
             self.measured = True
             self._limit_leases()
-        if not measured:
-            return
-        if self.slot_rate:
+        if self.slot_rate and measured:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
             self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
-        else:
+        elif measured:
             self.slot_rate = measured
+        self._show()
 
     # What it holds.
 
@@ -469,6 +471,7 @@ class Roster:
     def _check(self) -> None:
         for number, miner in self.miners.items():
             assert self.peers[number].miner is miner
+            assert miner.shown_rate == (miner.rate if miner.measured else 0.0)
             assert (number in self.idle) <= miner.has_room, "an idle miner has work for all slots"
             assert miner.ahead.keys() <= miner.grants.keys()
             assert all(grant.began_at is None for grant in miner.ahead.values())
