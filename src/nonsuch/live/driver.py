@@ -220,8 +220,6 @@ class Node:
         self._network.flush()
 
     def _start_commit(self, journal: Journal) -> None:
-        if self._commit is not None:
-            return
         records = [effect for effect in self._queue if isinstance(effect, Persist)]
         commit = functools.partial(journal.commit, records)
         self._commit = self._loop.run_in_executor(self._disk, commit)

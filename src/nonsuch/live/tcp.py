@@ -14,6 +14,7 @@ completes is heard, and only what is answered at once still goes out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -237,26 +238,15 @@ class Network:
 
     def received(self, connection: Connection, data: bytes) -> None:
         """Bytes have come."""
-        if connection.why:  # Who was told to go is not heard any more.
-            return
-        try:
-            messages = connection.wire.feed(data)
-        except RemoteProtocolError as error:
-            self._misheard(connection.number, error)
-        else:
-            self._heard(connection.number, messages)
+        if not connection.why:  # Who was told to go is not heard any more.
+            self._hear(connection, functools.partial(connection.wire.feed, data))
 
     def ended(self, connection: Connection) -> bool:
         """No more bytes will come. Returns whether the connection stands all the same."""
         wire = connection.wire
         if connection.why or not isinstance(wire, HalfClosable):
             return False
-        try:
-            messages = wire.end()
-        except RemoteProtocolError as error:
-            self._misheard(connection.number, error)
-        else:
-            self._heard(connection.number, messages)
+        self._hear(connection, wire.end)
         if _is_tls(connection.transport):
             return False
         self._look(connection)
@@ -272,14 +262,17 @@ class Network:
         else:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, connection)
 
-    def _heard(self, number: int, messages: list[object]) -> None:
+    def _hear(self, connection: Connection, messages_of: Callable[[], list[object]]) -> None:
+        number = connection.number
+        try:
+            messages = messages_of()
+        except RemoteProtocolError as error:
+            self._deliver((Erred(number, error.cost, str(error)),))
+            # After such an error nothing from this peer can be understood.
+            self.hang_up(number, str(error))
+            return
         if messages:
             self._deliver([Received(number, message) for message in messages])
-
-    def _misheard(self, number: int, error: RemoteProtocolError) -> None:
-        """After such an error nothing from this peer can be understood."""
-        self._deliver((Erred(number, error.cost, str(error)),))
-        self.hang_up(number, str(error))
 
     def closed(self, connection: Connection, why: str) -> None:
         """A connection has ended."""

@@ -48,17 +48,16 @@ class RangeSet:
 
     def add(self, start: int, stop: int) -> None:
         """Put every number of [start, stop) into the set. O(log n + k), k ranges merged."""
-        if start >= stop:
-            _check(start, stop)
+        _check(start, stop)
+        if start == stop:
             return
-        starts, stops = self._starts, self._stops
-        first = bisect_left(stops, start)  # the first that ends at start or after it: touches
-        last = bisect_right(starts, stop)  # past the last that begins at stop or before it
+        first = bisect_left(self._stops, start)  # the first that ends at start or after it: touches
+        last = bisect_right(self._starts, stop)  # past the last that begins at stop or before it
         if first < last:
-            start = min(start, starts[first])
-            stop = max(stop, stops[last - 1])
-        starts[first:last] = [start]
-        stops[first:last] = [stop]
+            start = min(start, self._starts[first])
+            stop = max(stop, self._stops[last - 1])
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
 
     def remove(self, start: int, stop: int) -> None:
         """Take every number of [start, stop) out, if it is in. O(log n + k), k ranges cut."""

@@ -857,7 +857,7 @@ def test_a_shard_takes_a_slot_as_long_as_it_should() -> None:
         miner = table.miner(rate=1000.0 * slots)
         miner.says(Capacity(slots, 0, seconds))
         miner.leases.clear()
-        table.pool._state.roster.miners[miner.number]._follow(1000.0)
+        table.pool._state.roster.miners[miner.number].measured = True
         miner.beats()
         job = table.pool._state.jobs["job"]
         held = table.pool._state.roster.miners[miner.number]

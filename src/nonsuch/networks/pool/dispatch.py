@@ -31,8 +31,7 @@ from nonsuch.work.target import Target
 __all__ = ["COPY_GAIN", "TAIL_SECONDS", "Dispatcher", "Quota", "quota_for"]
 
 FIRST_NONCES = 2**18
-"""The first shard of a miner that says nothing of its rate: some milliseconds of a kernel. Smaller
-where the others are so slow that it would be a large part of what is left."""
+"""The first shard of a miner that says nothing of its rate: some milliseconds of a kernel."""
 
 FIRST_SECONDS = 0.25
 """How long the first shard should take one that does."""
@@ -136,16 +135,17 @@ class Dispatcher:
         """How many nonces of the job this miner should get now."""
         if self._settings.shard_nonces is not None:
             return self._settings.shard_nonces
-        slot_rate = miner.slot_rate or self._roster.slot_rate
-        if not slot_rate:
-            return FIRST_NONCES
-        rate = min(slot_rate, RATE_HINT_MAX)
+        if not miner.slot_rate:
+            if not self._roster.rate:
+                return FIRST_NONCES
+            # Others have shown a rate: it has an equal part of what is shared out.
+            equal = self._free(job) * TAIL_PART / self._roster.slots
+            return max(1, int(min(FIRST_NONCES, equal)))
+        rate = min(miner.slot_rate, RATE_HINT_MAX)
         part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, self._roster.rate)
         if miner.measured:
             part = max(part, rate * self._tail_seconds(miner))
         wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
-        if not miner.slot_rate:
-            wanted = min(wanted, FIRST_NONCES)
         return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
 
     def _seconds(self, miner: Miner) -> float:

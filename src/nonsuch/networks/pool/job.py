@@ -16,6 +16,7 @@ from nonsuch.work.leases import LeaseBook
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Merit, Proof, Puzzle
 from nonsuch.work.ranges import RangeSet
+from nonsuch.work.target import Target
 
 __all__ = ["Finished", "Job"]
 
@@ -36,8 +37,6 @@ class Job:
     """A job that runs or waits. `now` is when it came, or came back from disk.
 
     One that has a `gather` is the pool's own (`gather`): clients do not see it, nor does the disk.
-    Nonces that meet `share_limit` must be named, however small the shard; where it is None, none
-    must.
     """
 
     __slots__ = (
@@ -59,7 +58,6 @@ class Job:
         "rate",
         "records",
         "served",
-        "share_limit",
         "target",
         "under_way",
         "watchers",
@@ -76,7 +74,6 @@ class Job:
     ) -> None:
         self.opened = opened
         self.gather = gather
-        self.share_limit = None if gather is None else gather.limit
         self.id = opened.job
         self.order = order
         self.now = now
@@ -110,6 +107,11 @@ class Job:
     def total(self) -> int:
         """How many nonces it has."""
         return self.opened.last + 1 - self.opened.first
+
+    @property
+    def share_limit(self) -> Target | None:
+        """Nonces that meet it must be named, however small the shard; None where none must."""
+        return None if self.gather is None else self.gather.limit
 
     def gathered(self, shares: Iterable[int]) -> None:
         """Shares of this job, each hashed here."""

@@ -116,11 +116,10 @@ class Pool:
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
         state = self._state
-        nearest, wake_at, serve_at = state.roster.next_look_at, state.wake_at, state.serve_at
-        if wake_at is not None and (nearest is None or wake_at < nearest):
-            nearest = wake_at
-        if serve_at is not None and (nearest is None or serve_at < nearest):
-            nearest = serve_at
+        nearest = state.roster.next_look_at
+        for when in (state.wake_at, state.serve_at):
+            if when is not None and (nearest is None or when < nearest):
+                nearest = when
         return nearest
 
     def _on_started(self, event: Started, now: float) -> None:
@@ -162,9 +161,7 @@ class Pool:
             return
         peer.heard_at = now
         try:
-            if isinstance(message, messages.Result) and peer.miner is not None:
-                self._results.take(peer.miner, message, now)
-            elif peer.miner is not None:
+            if peer.miner is not None:
                 self._from_miner(peer.miner, message, now)
             elif peer.role == "client":
                 self._from_client(peer, message, now)
@@ -187,6 +184,8 @@ class Pool:
 
     def _from_miner(self, miner: Miner, message: object, now: float) -> None:
         match message:
+            case messages.Result():
+                self._results.take(miner, message, now)
             case messages.Beat():
                 self._beat(miner, message, now)
             case messages.Capacity():

@@ -90,8 +90,7 @@ class Results:
         state.dispatcher.offer(job)
         if scan.best is not None:
             self._jobs.offer(job, scan.best)
-        if job.gather is not None:
-            job.gathered(scan.shares)
+        job.gathered(scan.shares)
         if start < stop:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)

@@ -56,20 +56,20 @@ class Grant:
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
     `began_at` is when a slot should have come to it, None while all are busy with older ones.
-    `slot_rate` is what was thought of its miner at the start.
+    `expected_seconds` is how long it should take, by what was thought of its miner at the start.
     `tried` is how many of its nonces count as `Job.under_way`.
     """
 
     __slots__ = (
         "audit",
         "began_at",
+        "expected_seconds",
         "granted_at",
         "job",
         "miner",
         "number",
         "quota",
         "shard",
-        "slot_rate",
         "start",
         "stop",
         "tried",
@@ -86,15 +86,10 @@ class Grant:
         self.miner = miner
         self.quota = quota
         self.granted_at = now
-        self.slot_rate = miner.slot_rate
+        self.expected_seconds = miner.slot_seconds(shard.count)
         self.began_at: float | None = None
         self.audit: Audit | None = None
         self.tried = 0
-
-    @property
-    def expected_seconds(self) -> float:
-        """How long it should take; 0 where nobody knew."""
-        return (self.stop - self.start) / self.slot_rate if self.slot_rate else 0.0
 
     def count_tried(self, count: int) -> None:
         """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
@@ -123,7 +118,6 @@ class Miner:
 
     Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`. It is
     `overdue` from when it has lost all of them, because none came to an end, to its next result.
-    `shown_rate` is its rate once it has shown one; what it only says is for its first shard.
     """
 
     __slots__ = (
@@ -144,7 +138,6 @@ class Miner:
         "grants",
         "known",
         "lease_seconds",
-        "leases_max",
         "looked_at",
         "measured",
         "name",
@@ -152,7 +145,6 @@ class Miner:
         "peer",
         "results",
         "returned_at",
-        "shown_rate",
         "since_audit",
         "slot_rate",
         "slots",
@@ -172,10 +164,8 @@ class Miner:
         self.slots = 1
         self.workers = 0
         self.lease_seconds = 0.0
-        self.leases_max = 1
         self._hint = self.slot_rate = rate_hint
         self.measured = False
-        self.shown_rate = 0.0
         self._counted = self._counted_results = 0
         self._counted_since = 0.0
         self.grants: dict[int, Grant] = {}
@@ -215,6 +205,11 @@ class Miner:
         """Hashes a second of all its slots together."""
         return self.slot_rate * self.slots
 
+    @property
+    def shown_rate(self) -> float:
+        """Its rate, once it has shown one; what it only says of itself is for its first shard."""
+        return self.slot_rate * self.slots if self.measured else 0.0
+
     def slot_seconds(self, count: int) -> float:
         """How long one of its slots takes for so many nonces; 0 where nobody knows."""
         return count / self.slot_rate if self.slot_rate else 0.0
@@ -224,18 +219,9 @@ class Miner:
         self.slots = capacity.slots
         self.workers = capacity.workers
         self.lease_seconds = capacity.seconds
-        self._counted_results = 0
-        self._limit_leases()
         if not self.measured:
             self.slot_rate = self._hint / max(1, capacity.slots)
-        self._show()
-
-    def _show(self) -> None:
-        self.shown_rate = self.slot_rate * self.slots if self.measured else 0.0
-
-    def _limit_leases(self) -> None:
-        """One for each slot, and one ahead of it if it has shown a rate; else it may be slow."""
-        self.leases_max = self.slots * (2 if self.measured and self.evidence else 1)
+        self._counted_results = 0
 
     def returned(self, count: int, granted_at: float, now: float) -> None:
         """A shard of `count` nonces came back: follow the rate."""
@@ -246,7 +232,9 @@ class Miner:
         if self.slots > 1:
             self._count(count, began, now)
             return
-        self._follow(count / (now - began) if now > began else 0.0)
+        self.measured = True
+        if now > began and count:
+            self._follow(count / (now - began))
 
     def slow_down(self, slot_rate: float) -> None:
         """One slot turns out to be no faster than this; what it only said of itself was wrong."""
@@ -256,7 +244,6 @@ class Miner:
         else:
             self.slot_rate = slower
             self._hint = slower * max(1, self.slots)
-        self._show()
 
     def _count(self, count: int, began: float, now: float) -> None:
         """Many slots may end together: what counts is what all of them did in some time."""
@@ -267,21 +254,23 @@ class Miner:
         seconds = now - self._counted_since
         if self._counted_results >= self.slots and seconds > MEASURE_SECONDS_MIN and self._counted:
             self._counted_results = 0
+            self.measured = True
             self._follow(self._counted / seconds / self.slots)
 
     def _follow(self, measured: float) -> None:
-        """What a slot has done lately, in hashes a second; 0.0 where it was too soon to say."""
-        if not self.measured:
-            self.measured = True
-            self._limit_leases()
-        if self.slot_rate and measured:
+        """What a slot has done lately, in hashes a second."""
+        if self.slot_rate:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
             self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
-        elif measured:
+        else:
             self.slot_rate = measured
-        self._show()
 
     # What it holds.
+
+    @property
+    def leases_max(self) -> int:
+        """One for each slot, and one ahead of it if it has shown a rate; else it may be slow."""
+        return self.slots * (2 if self.measured and self.evidence else 1)
 
     @property
     def has_room(self) -> bool:
@@ -377,11 +366,6 @@ class Roster:
         self.evident = 0
         self._checks: list[tuple[float, int]] = []
 
-    @property
-    def slot_rate(self) -> float:
-        """Hashes a second of a slot, on average; 0.0 where nobody has shown a rate."""
-        return self.rate / self.slots if self.slots > 0 else 0.0
-
     def add(self, peer: Peer) -> None:
         """A connection has come."""
         self.peers[peer.number] = peer
@@ -471,7 +455,6 @@ class Roster:
     def _check(self) -> None:
         for number, miner in self.miners.items():
             assert self.peers[number].miner is miner
-            assert miner.shown_rate == (miner.rate if miner.measured else 0.0)
             assert (number in self.idle) <= miner.has_room, "an idle miner has work for all slots"
             assert miner.ahead.keys() <= miner.grants.keys()
             assert all(grant.began_at is None for grant in miner.ahead.values())
