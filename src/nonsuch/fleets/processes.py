@@ -105,9 +105,10 @@ class ProcessFleet(Controlled):
 
     async def _wait_for(self, names: Iterable[str]) -> None:
         """Until these listen, or have ended, or a while has passed."""
-        waits = [self._listening[name].wait() for name in names if name in self._listening]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waits), LISTENING_SECONDS)
+            async with asyncio.timeout(LISTENING_SECONDS):
+                for name in self._listening.keys() & set(names):
+                    await self._listening[name].wait()
 
     async def run(self) -> None:
         """See that there is something to do, until cancelled.
