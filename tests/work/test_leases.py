@@ -489,8 +489,6 @@ def test_all_64_bit_nonces() -> None:
 
 
 def test_a_shard_says_what_it_is() -> None:
-    book = LeaseBook(0, 10)
-    shard = book.lease(7, 4)
-    assert repr(shard) == "Shard(0, 4, leases=[7])"
+    shard = LeaseBook(0, 10).lease(7, 4)
     assert shard is not None
-    assert shard.count == 4
+    assert (shard.start, shard.stop, shard.leases, shard.count) == (0, 4, [7], 4)

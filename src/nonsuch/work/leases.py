@@ -17,28 +17,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from nonsuch.work.ranges import RangeSet
 
 __all__ = ["LeaseBook", "Shard"]
 
 
-class Shard:
+class Shard(msgspec.Struct, eq=False):
     """A range of nonces that is leased, and the numbers of its open leases."""
 
-    __slots__ = ("leases", "start", "stop")
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
-        self.leases: list[int] = []
+    start: int
+    stop: int
+    leases: list[int]
 
     @property
     def count(self) -> int:
         """How many nonces it has."""
         return self.stop - self.start
-
-    def __repr__(self) -> str:
-        return f"Shard({self.start}, {self.stop}, leases={self.leases})"
 
 
 class LeaseBook:
@@ -104,8 +100,7 @@ class LeaseBook:
             start, stop = self._frontier, min(self._stop, self._frontier + count)
             self._frontier = stop
         self.free -= stop - start
-        shard = Shard(start, stop)
-        shard.leases.append(number)
+        shard = Shard(start, stop, [number])
         self._open[number] = shard
         return shard
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
-from nonsuch.networks.pool.dispatch import COPY_GAIN, TAIL_SECONDS, Quota, quota_for
+from nonsuch.networks.pool.dispatch import COPY_GAIN, TAIL_SECONDS, quota_for
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner
 from nonsuch.networks.pool.state import OwnAudit, State
@@ -125,7 +125,7 @@ class Leases:
         assert shard is not None, "a job that is offered has free nonces"
         # What the pool's own node asks for is served in its order, one after the other.
         job.served += 0 if job.gather is not None else shard.count
-        self._open(Grant(state.number, job, shard, miner, _quota(job, shard, miner), now))
+        self._open(job, shard, miner, now)
         return True
 
     def _may_hold_more(self, miner: Miner) -> bool:
@@ -141,18 +141,13 @@ class Leases:
         state.number += 1
         shard = slow.job.book.copy(state.number, slow.number)
         state.counts["copies"] += 1
-        quota = _quota(slow.job, shard, miner)
-        self._open(Grant(state.number, slow.job, shard, miner, quota, now))
+        self._open(slow.job, shard, miner, now)
         return True
 
     def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
         self._state.number += 1
-        shard = Shard(audit.start, audit.stop)
-        quota = audit.quota if miner.evidence else None
-        grant = Grant(self._state.number, audit.job, shard, miner, quota, now)
-        grant.audit = audit
-        self._state.desk.give(audit, grant)
-        self._open(grant)
+        shard = Shard(audit.start, audit.stop, [])
+        self._state.desk.give(audit, self._open(audit.job, shard, miner, now, audit))
 
     def _hand_over(self, own: OwnAudit, now: float) -> None:
         """A miner with nothing to do audits faster than a pool, which has other things to do."""
@@ -209,14 +204,23 @@ class Leases:
             )
         )
 
-    def _open(self, grant: Grant) -> None:
-        """Enter a lease and send it."""
-        state, miner, job = self._state, grant.miner, grant.job
+    def _open(
+        self, job: Job, shard: Shard, miner: Miner, now: float, audit: Audit | None = None
+    ) -> Grant:
+        """Enter the lease that has the latest number, and send it."""
+        state, number, count = self._state, self._state.number, shard.count
+        quota = None
+        if miner.evidence:
+            quota = quota_for(count, job.share_limit) if audit is None else audit.quota
+        expected_seconds, start = miner.slot_seconds(count), shard.start
+        grant = Grant(
+            number, job, shard, miner, quota, now, start, shard.stop, expected_seconds, audit
+        )
         if not miner.grants:
             peer = state.roster.peers[miner.peer]
-            state.roster.look_at(peer, grant.granted_at + state.settings.lease_seconds)
+            state.roster.look_at(peer, now + state.settings.lease_seconds)
         miner.hold(grant)
-        state.grants[grant.number] = grant
+        state.grants[number] = grant
         puzzle = None
         if job.id not in miner.known:
             miner.known[job.id] = None
@@ -224,15 +228,16 @@ class Leases:
         state.send(
             miner.peer,
             messages.Lease(
-                grant.number,
+                number,
                 job.id,
-                grant.start,
-                grant.stop - grant.start,
-                0 if grant.quota is None else grant.quota.bits,
+                start,
+                count,
+                0 if quota is None else quota.bits,
                 job.opened.target,
                 puzzle,
             ),
         )
+        return grant
 
     # Taking.
 
@@ -329,7 +334,3 @@ class Leases:
         return elapsed > (
             OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
         )
-
-
-def _quota(job: Job, shard: Shard, miner: Miner) -> Quota | None:
-    return quota_for(shard.count, job.share_limit) if miner.evidence else None

@@ -51,7 +51,7 @@ class TooOften(RemoteError):
     cost = 10
 
 
-class Grant:
+class Grant(msgspec.Struct, eq=False):
     """An open lease, as the pool knows it: whose it is, of which shard, since when.
 
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
@@ -60,36 +60,18 @@ class Grant:
     `tried` is how many of its nonces count as `Job.under_way`.
     """
 
-    __slots__ = (
-        "audit",
-        "began_at",
-        "expected_seconds",
-        "granted_at",
-        "job",
-        "miner",
-        "number",
-        "quota",
-        "shard",
-        "start",
-        "stop",
-        "tried",
-    )
-
-    def __init__(
-        self, number: int, job: Job, shard: Shard, miner: Miner, quota: Quota | None, now: float
-    ) -> None:
-        self.number = number
-        self.job = job
-        self.shard = shard
-        self.start = shard.start
-        self.stop = shard.stop
-        self.miner = miner
-        self.quota = quota
-        self.granted_at = now
-        self.expected_seconds = miner.slot_seconds(shard.count)
-        self.began_at: float | None = None
-        self.audit: Audit | None = None
-        self.tried = 0
+    number: int
+    job: Job
+    shard: Shard
+    miner: Miner
+    quota: Quota | None
+    granted_at: float
+    start: int
+    stop: int
+    expected_seconds: float
+    audit: Audit | None = None
+    began_at: float | None = None
+    tried: int = 0
 
     def count_tried(self, count: int) -> None:
         """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
