@@ -1,10 +1,12 @@
-"""Which addresses are of this machine alone."""
+"""What makes an address, and which are of this machine alone."""
 
 from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["is_loopback"]
+__all__ = ["PORT_MAX", "is_loopback"]
+
+PORT_MAX = 65_535
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -185,15 +186,16 @@ class Peer:
 
     def pause(self) -> None:
         """Read no more."""
-        transport = self._writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        transport.pause_reading()
+        self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read again, if only to notice the end."""
-        transport = self._writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        transport.resume_reading()
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        # uvloop's has all methods of asyncio's, and is no subclass of it.
+        return cast(asyncio.Transport, self._writer.transport)
 
     async def hear_exactly(self, count: int) -> bytes:
         """So many bytes: `hear` is for short lines."""

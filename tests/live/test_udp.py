@@ -331,19 +331,13 @@ async def test_what_is_no_address_of_this_machine_cannot_be_listened_on(host: st
             await node_of(Scripted(), host=host).run()
 
 
-async def test_an_event_loop_that_knows_no_datagrams_is_told_of() -> None:
-    class WithoutReaders(asyncio.SelectorEventLoop):
-        """As on Windows."""
-
-        def add_reader(self, *_: object) -> None:
-            raise NotImplementedError
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=WithoutReaders) as runner:
-            runner.run(node_of(Scripted(), free_place()).run())
-
-    with pytest.raises(LocalError, match="SelectorEventLoop"):
-        await asyncio.to_thread(run)
+def test_an_event_loop_that_is_not_for_datagrams_is_told_of() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        pytest.raises(LocalError, match="SelectorEventLoop"),
+    ):
+        runner.run(node_of(Scripted(), free_place()).run())
 
 
 # IPv6.

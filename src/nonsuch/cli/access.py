@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonsuch import LocalError
-from nonsuch.addresses import is_loopback
+from nonsuch.addresses import PORT_MAX, is_loopback
 from nonsuch.errors import check_text
 from nonsuch.live.tcp import Address, Wire
 
 __all__ = [
     "POOL_PORT",
-    "PORT_MAX",
     "UPSTREAM_TOKEN_VARIABLE",
     "Access",
     "Place",
@@ -29,7 +28,6 @@ __all__ = [
 POOL_PORT = 7270
 """Where a pool listens unless told otherwise."""
 
-PORT_MAX = 65535
 TOKEN_CHARACTERS_MAX = 128
 TOKEN_VARIABLE = "NONSUCH_TOKEN"  # the name of a variable
 UPSTREAM_TOKEN_VARIABLE = "NONSUCH_UPSTREAM_TOKEN"  # a relay has two: its own, and one to show

@@ -13,8 +13,9 @@ import msgspec
 import typer
 from rich.table import Table
 
+from nonsuch.addresses import PORT_MAX
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, check_strangers, parse_address
+from nonsuch.cli.access import Place, check_strangers, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.engines import opened_engine

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from nonsuch.cli.access import PORT_MAX
+from nonsuch.addresses import PORT_MAX
 from nonsuch.cli.terminal import errors, output, printable
 
 if TYPE_CHECKING:

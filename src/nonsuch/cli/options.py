@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nonsuch import LocalError
-from nonsuch.cli.access import PORT_MAX
+from nonsuch.addresses import PORT_MAX
 from nonsuch.work.presets import PRESETS
 
 __all__ = [

@@ -15,8 +15,9 @@ import msgspec
 import typer
 
 from nonsuch import LocalError
+from nonsuch.addresses import PORT_MAX
 from nonsuch.cli import options
-from nonsuch.cli.access import PORT_MAX, Place, check_strangers, parse_address
+from nonsuch.cli.access import Place, check_strangers, parse_address
 from nonsuch.cli.clock import origin_seconds, tell_time
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import check_threads, chosen_target

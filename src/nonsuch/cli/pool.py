@@ -15,11 +15,10 @@ from typing import Annotated, NamedTuple
 import typer
 
 from nonsuch import LocalError
-from nonsuch.addresses import is_loopback
+from nonsuch.addresses import PORT_MAX, is_loopback
 from nonsuch.cli import options
 from nonsuch.cli.access import (
     POOL_PORT,
-    PORT_MAX,
     UPSTREAM_TOKEN_VARIABLE,
     Access,
     Place,
@@ -206,6 +205,7 @@ def pool(
             ready=beside.ready,
         ),
         beside.run,
+        crowd=True,
     )
     log(Stopped())
     if above is not None and isinstance(core, Relay) and core.failure is not None:

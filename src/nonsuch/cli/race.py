@@ -18,9 +18,9 @@ import msgspec
 import typer
 
 from nonsuch import LocalError
+from nonsuch.addresses import PORT_MAX
 from nonsuch.cli import options
 from nonsuch.cli.access import (
-    PORT_MAX,
     Access,
     Place,
     check_exposure,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import KernelUnavailable, LocalError
 from nonsuch.live.relays import Relays
 from nonsuch.search.backends import calibration
@@ -28,7 +29,6 @@ HOST = "127.0.0.1"
 _ADDRESS = re.compile(rf"{re.escape(HOST)}:\d+")
 
 PORTS_TRIED_MAX = 1_000
-PORT_MAX = 65_535
 
 CALLERS_MAX = 4096
 """Addresses that nodes have called from and that are remembered: a call costs one."""

@@ -5,8 +5,9 @@ and are carried out in order. A `Persist` at its head stops the queue; a thread 
 that is in the queue by then, and when it is back, all that waited for them goes on. While it is
 away events are handled as ever: their effects line up behind, and share the next commit.
 
-There is one timer. It is set for the core's deadline, and set again only when the deadline comes
-nearer: a timer that fires early finds nothing to do, and is set anew.
+Time is the system's: loops count from it too, but uvloop in milliseconds. There is one timer. It is
+set for the core's deadline, and set again only when the deadline comes nearer: a timer that fires
+early finds nothing to do, and is set anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -173,7 +175,7 @@ class Node:
         """
         if self._error is not None or self._closed:
             return
-        now = self._loop.time()
+        now = time.monotonic()
         try:
             for event in events:
                 self._queue += self.core.handle(event, now)
@@ -202,7 +204,7 @@ class Node:
     def _tick(self) -> None:
         self._timer, self._fires_at = None, math.inf
         deadline = self.core.deadline()
-        if deadline is not None and deadline <= self._loop.time():
+        if deadline is not None and deadline <= time.monotonic():
             self.deliver((Tick(),))
         else:
             self._arm()

@@ -26,13 +26,22 @@ middle and the old. Nodes leave hardly any behind; looking through what one with
 keeps stops it for tens of milliseconds."""
 
 
-def run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None = None) -> int:
+def run(
+    make: Callable[[], Node],
+    beside: Callable[[], Awaitable[None]] | None = None,
+    *,
+    crowd: bool = False,
+) -> int:
     """Make a node in an event loop and run it to its end, and `beside` as long as it runs.
+
+    To one that expects a `crowd` thousands may come by TCP: it runs on the loop of the extra
+    `[fast]` where that is installed. It has no datagrams, and nothing beside it starts processes.
 
     Returns the signal that stopped it, or 0. Raises what the node or `beside` raises.
     """
     end_with_parent()
-    return asyncio.run(_run(make, beside))
+    with asyncio.Runner(loop_factory=_event_loop if crowd else None) as runner:
+        return runner.run(_run(make, beside))
 
 
 def run_until_signal(work: Callable[[], Awaitable[None]]) -> int:
@@ -49,6 +58,15 @@ async def _run_until_signal(work: Callable[[], Awaitable[None]]) -> int:
     with _stopped_by_signals(task.cancel) as received, contextlib.suppress(asyncio.CancelledError):
         await task
     return received[0] if received else 0
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed, and else Python's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None) -> int:

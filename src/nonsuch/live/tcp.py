@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, HalfClosable, Received, Wire
 
@@ -183,7 +184,7 @@ class Network:
             server = await loop.create_server(
                 lambda: Connection(self, listener.wire(), write_bytes_max=listener.write_bytes_max),
                 listener.host,
-                listener.port,
+                _checked(listener.port),
                 backlog=BACKLOG,
                 ssl=listener.tls,
                 ssl_handshake_timeout=DIAL_SECONDS if listener.tls else None,
@@ -210,7 +211,7 @@ class Network:
                 await loop.create_connection(
                     lambda: Connection(self, address.wire(), name),
                     address.host,
-                    address.port,
+                    _checked(address.port),
                     ssl=address.tls,
                 )
         except (OSError, OverflowError, TimeoutError, UnicodeError) as error:
@@ -336,6 +337,13 @@ class Network:
     def _cut_all(self) -> None:
         for connection in list(self._connections.values()):
             connection.cut("stopping")
+
+
+def _checked(port: int) -> int:
+    """Where asyncio raises `OverflowError` too, and uvloop takes what is left of 16 bits."""
+    if not 0 <= port <= PORT_MAX:
+        raise OverflowError(f"a port is a number from 0 to {PORT_MAX}")
+    return port
 
 
 def _peer_name(transport: asyncio.Transport) -> str:

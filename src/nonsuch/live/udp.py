@@ -129,12 +129,11 @@ class DatagramNetwork:
 
         Raises `LocalError` where the port cannot be had, or a peer is of another address family.
         """
+        if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+            # Windows' has none; uvloop's hears no more of a socket once a peer was not there.
+            raise LocalError("this event loop is not for datagrams: use a SelectorEventLoop")
         made = await _bound(self._datagrams.host, self._datagrams.port)
-        try:
-            self._watch(made)
-        except NotImplementedError:
-            made.close()
-            raise LocalError("this event loop has no datagrams: use a SelectorEventLoop") from None
+        self._watch(made)
         if SHARES_PORT:
             # Only now. Bound without it, this socket has the port for itself: not even one that
             # asks to share can have it, and a second program is refused. From here on it admits

@@ -35,6 +35,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import LocalError
 from nonsuch.networks.race.ledger import Entry
 from nonsuch.web import rows
@@ -51,8 +52,6 @@ DASHBOARD_PORT = 7280
 
 PORTS_TRIED_MAX = 50
 """Ports that are tried after one that is taken."""
-
-PORT_MAX = 65535
 
 CONNECTIONS_MAX = 1_100
 """Twice the clients of a feed, as browsers ask for more than the stream; and some."""
