@@ -133,9 +133,10 @@ def check_shares(
         raise FalseEvidence(
             f"shares from {nonces[0]} to {nonces[-1]}, which are not of [{start}, {stop})"
         )
-    extremes = rehash(puzzle, nonces)
-    if extremes is None or not limit.admits(extremes[1]):
-        extremes = hashed_extremes(puzzle, nonces)  # Nobody is accused on a hint.
+    hint = rehash(puzzle, nonces)
+    if hint is not None and limit.admits(hint[1]):
+        return hint[0]
+    extremes = hashed_extremes(puzzle, nonces)  # Nobody is accused on a hint.
     if extremes is None:
         raise FalseEvidence("shares that do not ascend")
     best, highest = extremes

@@ -14,7 +14,7 @@ from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
 from nonsuch.networks.pool.dispatch import COPY_GAIN, TAIL_SECONDS, quota_for
 from nonsuch.networks.pool.job import Job
-from nonsuch.networks.pool.roster import Grant, Miner
+from nonsuch.networks.pool.roster import NEVER, Grant, Miner
 from nonsuch.networks.pool.state import OwnAudit, State
 from nonsuch.node import Cancel, Search
 from nonsuch.work.goals import Shares
@@ -60,7 +60,7 @@ class Leases:
             self._take_over(now)
         if state.desk.waiting:
             self._audit_here(now)
-        state.serve_at = None
+        state.serve_at = NEVER
         if not state.roster.idle:
             return
         if state.dispatcher.has_work or state.desk.waiting:

@@ -33,7 +33,7 @@ from nonsuch.networks.pool.jobs import Jobs
 from nonsuch.networks.pool.leases import Leases
 from nonsuch.networks.pool.liteminer import LITEMINER
 from nonsuch.networks.pool.results import Results
-from nonsuch.networks.pool.roster import Miner, Peer
+from nonsuch.networks.pool.roster import NEVER, Miner, Peer
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.state import DROPPED, State
 from nonsuch.networks.pool.statistics import MinerStatistics, PoolStatistics
@@ -116,11 +116,8 @@ class Pool:
     def deadline(self) -> float | None:
         """When somebody may have been silent for too long, or watchers want news."""
         state = self._state
-        nearest = state.roster.next_look_at
-        for when in (state.wake_at, state.serve_at):
-            if when is not None and (nearest is None or when < nearest):
-                nearest = when
-        return nearest
+        nearest = min(state.roster.next_look_at, state.wake_at, state.serve_at)
+        return None if nearest == NEVER else nearest
 
     def _on_started(self, event: Started, now: float) -> None:
         replay = records.Replay(event.records)
@@ -211,8 +208,8 @@ class Pool:
         state = self._state
         for peer in state.roster.due(now):
             self._look_at(peer, now)
-        if state.wake_at is not None and now >= state.wake_at:
-            state.wake_at = None
+        if now >= state.wake_at:
+            state.wake_at = NEVER
             self._jobs.tell_watchers(now)
             self._leases.copy_slow_shards(now)
         self._leases.serve_idle(now)

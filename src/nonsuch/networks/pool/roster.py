@@ -11,6 +11,7 @@ is known by what one of its slots does, for a shard is what one slot searches.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -28,7 +29,9 @@ from nonsuch.work.shares import Drift
 if TYPE_CHECKING:
     from nonsuch.networks.pool.dispatch import Quota
 
-__all__ = ["Grant", "Miner", "Peer", "Roster", "TooOften", "Unaudited"]
+__all__ = ["NEVER", "Grant", "Miner", "Peer", "Roster", "TooOften", "Unaudited"]
+
+NEVER = math.inf
 
 RATE_WEIGHT = 0.5
 """How much the latest shard says about a miner's rate."""
@@ -325,7 +328,7 @@ class Peer:
         self.address = address
         self.wire = wire
         self.since = self.heard_at = now
-        self.check_at = float("inf")
+        self.check_at = NEVER
         self.role = ""
         self.miner: Miner | None = None
         self.cost = 0
@@ -426,13 +429,13 @@ class Roster:
             when, number = heapq.heappop(self._checks)
             peer = self.peers.get(number)
             if peer is not None and peer.check_at == when:
-                peer.check_at = float("inf")
+                peer.check_at = NEVER
                 yield peer
 
     @property
-    def next_look_at(self) -> float | None:
+    def next_look_at(self) -> float:
         """When somebody must be looked at; early, perhaps, but never late."""
-        return self._checks[0][0] if self._checks else None
+        return self._checks[0][0] if self._checks else NEVER
 
     def _check(self) -> None:
         for number, miner in self.miners.items():
@@ -446,4 +449,4 @@ class Roster:
         waiting = {entry[1] for entry in self._checks}
         for number, peer in self.peers.items():
             assert number in waiting, f"nobody looks at peer {number}"
-            assert peer.check_at < float("inf")
+            assert peer.check_at < NEVER

@@ -15,7 +15,7 @@ from nonsuch.networks.pool.audits import Audit, AuditDesk
 from nonsuch.networks.pool.dispatch import Dispatcher
 from nonsuch.networks.pool.job import Finished, Job
 from nonsuch.networks.pool.records import Record
-from nonsuch.networks.pool.roster import Grant, Peer, Roster
+from nonsuch.networks.pool.roster import NEVER, Grant, Peer, Roster
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.node import Close, Effect, Emit, Persist, Send
 from nonsuch.work.ranges import RangeSet
@@ -66,8 +66,7 @@ class State:
         self.grants: dict[int, Grant] = {}
         self.number = 0
         self.began = 0.0
-        self.wake_at: float | None = None
-        self.serve_at: float | None = None
+        self.wake_at = self.serve_at = NEVER
         self.counts: Counter[str] = Counter()
         self.requeues: Counter[str] = Counter()
         self.effects: list[Effect] = []
@@ -82,8 +81,7 @@ class State:
 
     def wake(self, when: float) -> None:
         """See to watchers and idle miners at `when` at the latest."""
-        if self.wake_at is None or when < self.wake_at:
-            self.wake_at = when
+        self.wake_at = min(self.wake_at, when)
 
     def persist(self, subject: str, record: Record | None, *, replaces: bool = False) -> None:
         """Keep a record."""
