@@ -1,9 +1,8 @@
 """Peers over TCP, with or without TLS: bytes in, bytes out, and every bound on both.
 
-A connection reads into one buffer that all share, because what comes is decoded at once: ten
-thousand connections have one buffer. Nothing is ever waiting to be handled; a peer that sends
-faster than the core can listen is held up by its own socket. What a peer does not read piles up to
-a bound, and then the connection is cut.
+What comes is decoded and handled at once, a quarter of a megabyte at most, as loops read it, so ten
+thousand connections need no buffers: a peer that sends faster than the core can listen is held up
+by its own socket. What a peer does not read piles up to a bound, and then the connection is cut.
 
 A peer that has closed its half is answered where its wire is `HalfClosable`. Nothing is read from
 such a connection any more, so nothing tells us of its end: we look, now and then. One that is gone
@@ -30,9 +29,6 @@ __all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted: a room full of miners at once."""
-
-READ_BYTES = 2**16
-"""Read at once."""
 
 WRITE_BYTES_MAX = 2**20
 """Bytes that a peer may leave unread, unless it is told otherwise: some ten thousand leases."""
@@ -76,7 +72,7 @@ class Listener:
     write_bytes_max: int = WRITE_BYTES_MAX
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """One peer."""
 
     __slots__ = (
@@ -118,13 +114,9 @@ class Connection(asyncio.BufferedProtocol):
         self.address = _peer_name(self.transport)
         self._network.opened(self)
 
-    def get_buffer(self, _hint: int) -> memoryview:
-        """Where to read to."""
-        return self._network.buffer
-
-    def buffer_updated(self, count: int) -> None:
-        """So many bytes have come."""
-        self._network.received(self, bytes(self._network.buffer[:count]))
+    def data_received(self, data: bytes) -> None:
+        """These bytes have come."""
+        self._network.received(self, data)
 
     def eof_received(self) -> bool:
         """The other end has said all. Returns whether there is still something to say here."""
@@ -159,7 +151,6 @@ class Network:
         book: Mapping[str, Address],
         number: int = 0,
     ) -> None:
-        self.buffer = memoryview(bytearray(READ_BYTES))
         self._deliver = deliver
         self._book = book
         self._connections: dict[int, Connection] = {}
