@@ -145,7 +145,7 @@ def stable(lines: list[str]) -> list[str]:
 )
 def test_a_command_that_is_not_run_parses_and_shows_a_true_hash(command: Command) -> None:
     name, *arguments = command.arguments
-    with get_command(app).commands[name].make_context(name, arguments) as context:  # type: ignore[attr-defined]
+    with get_command(app()).commands[name].make_context(name, arguments) as context:  # type: ignore[attr-defined]
         message = context.params["message"]
     facts = dict(line.split(maxsplit=1) for line in command.shown)
     proof = nonsuch.presets.plain(message.encode()).prove(int(facts["nonce"]))
@@ -165,7 +165,7 @@ SAID_ELSEWHERE = {"pool"}
 
 def options_by_command() -> dict[str, set[str]]:
     """Every option of every command, as the program itself has them."""
-    top = get_command(app)
+    top = get_command(app())
     assert isinstance(top, TyperGroup)
     found: dict[str, set[str]] = {}
     groups = [("", top, top.make_context("nonsuch", [], resilient_parsing=True))]

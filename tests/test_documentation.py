@@ -72,7 +72,7 @@ def test_the_documentation_has_commands_of_many_kinds() -> None:
 
 @pytest.mark.parametrize(("page", "arguments"), ASKED, ids=lambda each: str(each))
 def test_a_command_parses(page: str, arguments: list[str]) -> None:
-    group = get_command(app)
+    group = get_command(app())
     context = group.make_context("nonsuch", [], resilient_parsing=True)
     name, *rest = arguments
     assert isinstance(group, TyperGroup)

@@ -174,7 +174,7 @@ def messages(module: str) -> str:
 
 def commands() -> str:
     """The whole command line."""
-    top = get_command(app)
+    top = get_command(app())
     assert isinstance(top, TyperGroup)
     return "\n\n".join(
         _group("nonsuch", top, top.make_context("nonsuch", [], resilient_parsing=True))

@@ -28,7 +28,7 @@ NETWORKS: list[Network] = ["pool", "gossip", "peer", "race", "coordinator"]
 
 def parse(arguments: tuple[str, ...]) -> dict[str, object]:
     """What the command line makes of arguments. Raises what it would complain of."""
-    command, rest = get_command(app), list(arguments)
+    command, rest = get_command(app()), list(arguments)
     while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
         command = command.commands[rest.pop(0)]
     with command.make_context("nonsuch", rest) as context:

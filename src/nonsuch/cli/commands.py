@@ -11,29 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import FunctionType, MappingProxyType
+from typing import NamedTuple
 
 import typer
 
 from nonsuch import LocalError, __version__
-from nonsuch.cli import (
-    bench,
-    coordinator,
-    gossip,
-    info,
-    miner,
-    peer,
-    pool,
-    race,
-    raceledger,
-    replay,
-    simulate,
-    solve,
-    status,
-    submit,
-    up,
-    verify,
-)
 from nonsuch.cli.options import PRESET_TABLE
 from nonsuch.cli.terminal import errors
 
@@ -42,40 +27,74 @@ __all__ = ["app", "run"]
 EXIT_UNREAD = 1
 EXIT_BAD_INPUT = 2
 
-app = typer.Typer(
-    name="nonsuch",
-    help="Distributed proof of work: find the nonce such that…",
-    add_completion=False,
-    rich_markup_mode=None,  # plain help reflows to any width
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("solve", epilog=PRESET_TABLE)(solve.solve)
-app.command("verify", epilog=PRESET_TABLE)(verify.verify)
-pool_app = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None)
-pool_app.callback()(pool.pool)
-pool_app.command("status")(status.status)
-app.add_typer(pool_app, name="pool")
-app.command("miner")(miner.miner)
-app.command("submit", epilog=PRESET_TABLE)(submit.submit)
-app.command("status")(status.status)
-app.command("cancel")(status.cancel)
-app.command("gossip")(gossip.gossip)
-app.command("peer")(peer.peer)
-app.command("ask")(peer.ask)
-race_app = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None)
-race_app.callback()(race.race)
-race_app.command("node")(race.node)
-race_app.command("keeper")(race.keeper)
-race_app.command("ledger")(raceledger.ledger)
-app.add_typer(race_app, name="race")
-app.command("coordinator")(coordinator.coordinator)
-app.command("agent")(coordinator.agent)
-app.command("up")(up.up)
-app.command("replay")(replay.replay)
-app.command("simulate")(simulate.simulate)
-app.command("bench")(bench.bench)
-app.command("info")(info.info)
+
+class _Command(NamedTuple):
+    """A function, as `module:name` of this folder, and the commands below it, if it has some."""
+
+    place: str
+    epilog: str | None = None
+    below: Mapping[str, str] = MappingProxyType({})
+
+    def add_to(self, commands: typer.Typer, name: str) -> None:
+        """Import it, and let it be called by this name."""
+        function = _imported(self.place)
+        if not self.below:
+            commands.command(name, epilog=self.epilog)(function)
+            return
+        group = typer.Typer(
+            invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None
+        )
+        group.callback()(function)
+        for each, place in self.below.items():
+            group.command(each)(_imported(place))
+        commands.add_typer(group, name=name)
+
+
+_COMMANDS = {
+    "solve": _Command("solve:solve", PRESET_TABLE),
+    "verify": _Command("verify:verify", PRESET_TABLE),
+    "pool": _Command("pool:pool", below={"status": "status:status"}),
+    "miner": _Command("miner:miner"),
+    "submit": _Command("submit:submit", PRESET_TABLE),
+    "status": _Command("status:status"),
+    "cancel": _Command("status:cancel"),
+    "gossip": _Command("gossip:gossip"),
+    "peer": _Command("peer:peer"),
+    "ask": _Command("peer:ask"),
+    "race": _Command(
+        "race:race",
+        below={"node": "race:node", "keeper": "race:keeper", "ledger": "raceledger:ledger"},
+    ),
+    "coordinator": _Command("coordinator:coordinator"),
+    "agent": _Command("coordinator:agent"),
+    "up": _Command("up:up"),
+    "replay": _Command("replay:replay"),
+    "simulate": _Command("simulate:simulate"),
+    "bench": _Command("bench:bench"),
+    "info": _Command("info:info"),
+}
+
+
+def app(*names: str) -> typer.Typer:
+    """The commands of these names, by default all: each costs its imports."""
+    commands = typer.Typer(
+        name="nonsuch",
+        help="Distributed proof of work: find the nonce such that…",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,  # plain help reflows to any width
+    )
+    commands.callback()(_options)
+    for name in names or _COMMANDS:
+        _COMMANDS[name].add_to(commands, name)
+    return commands
+
+
+def _imported(place: str) -> FunctionType:
+    module, _, name = place.partition(":")
+    function: FunctionType = getattr(import_module(f"nonsuch.cli.{module}"), name)
+    return function
 
 
 def _show_version(wanted: bool) -> None:
@@ -84,7 +103,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -112,7 +130,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(arguments, prog_name="nonsuch", standalone_mode=False)
+        # Who names a command waits for that one alone; who names none, or a wrong one, sees all.
+        commands = app(*arguments[:1]) if arguments[0] in _COMMANDS else app()
+        code = commands(arguments, prog_name="nonsuch", standalone_mode=False)
         if sys.stdout is not None:  # it is None where it was closed before we began
             sys.stdout.flush()
     except LocalError as error:
