@@ -4,7 +4,7 @@
     python3 dev.py run ARGS...     run `nonsuch ARGS...`
     python3 dev.py test ARGS...    run the tests; ARGS go to pytest
     python3 dev.py test --without-llvmlite ARGS...
-                                   the same where llvmlite is not installed
+                                   the same without llvmlite, and without uvloop
     python3 dev.py check [--fix]   ruff and mypy; --fix lets ruff mend what it can
     python3 dev.py bench ARGS...   measure the search kernel on this machine
     python3 dev.py bench pool      measure the pool; likewise chain, gossip and peer
@@ -110,7 +110,7 @@ class Environment(NamedTuple):
 
 USER = Environment(ROOT / ".venv")
 DEVELOPER = Environment(ROOT / ".venv", groups=("dev",))
-FALLBACK = Environment(ROOT / ".venv-no-llvmlite", groups=("dev",), left_out=("llvmlite",))
+FALLBACK = Environment(ROOT / ".venv-no-llvmlite", groups=("dev",), left_out=("llvmlite", "uvloop"))
 
 
 # What is wanted, and what is there.

@@ -13,19 +13,20 @@ completes is heard, and only what is answered at once still goes out.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVarTuple, cast
 
 from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, HalfClosable, Received, Wire
 
 __all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
+
+Data = TypeVarTuple("Data")
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted: a room full of miners at once."""
@@ -231,7 +232,7 @@ class Network:
     def received(self, connection: Connection, data: bytes) -> None:
         """Bytes have come."""
         if not connection.why:  # Who was told to go is not heard any more.
-            self._hear(connection, functools.partial(connection.wire.feed, data))
+            self._hear(connection, connection.wire.feed, data)
 
     def ended(self, connection: Connection) -> bool:
         """No more bytes will come. Returns whether the connection stands all the same."""
@@ -254,10 +255,12 @@ class Network:
         else:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, connection)
 
-    def _hear(self, connection: Connection, messages_of: Callable[[], list[object]]) -> None:
+    def _hear(
+        self, connection: Connection, read: Callable[[*Data], list[object]], *data: *Data
+    ) -> None:
         number = connection.number
         try:
-            messages = messages_of()
+            messages = read(*data)
         except RemoteProtocolError as error:
             self._deliver((Erred(number, error.cost, str(error)),))
             # After such an error nothing from this peer can be understood.

@@ -124,8 +124,11 @@ class _Prepared:
         ranked = (1 << puzzle.rank_bits) - 1 << DIGEST_BITS - puzzle.rank_bits
         self._plan.mask[:] = [ranked >> shift & 2**64 - 1 for shift in range(0, DIGEST_BITS, 64)]
         self.address = ctypes.addressof(self._plan)
-        offset = Plan.lowest.offset
-        self.ranks = memoryview(self._plan).cast("B")[offset : offset + 2 * DIGEST_SIZE]
+        memory = memoryview(self._plan).cast("B")
+        self.lowest, self.highest = (
+            memory[field.offset : field.offset + DIGEST_SIZE]
+            for field in (Plan.lowest, Plan.highest)
+        )
 
     def _laid_out(self, prefix: bytes, message: bytes) -> Words:
         words = words_of(message)
@@ -191,9 +194,8 @@ class GeneratedRehash:
         place = function(plan.address, numbers.buffer_info()[0], len(numbers))
         if place < 0:
             return None
-        ranks = plan.ranks
-        lowest, highest = ranks[:DIGEST_SIZE], ranks[DIGEST_SIZE:]
-        return (int.from_bytes(lowest, "little"), nonces[place]), int.from_bytes(highest, "little")
+        lowest = int.from_bytes(plan.lowest, "little")
+        return (lowest, nonces[place]), int.from_bytes(plan.highest, "little")
 
     def _plan(self, puzzle: Puzzle, nonces: Sequence[int]) -> _Prepared | None:
         """How to hash these, where that can be done at once."""
