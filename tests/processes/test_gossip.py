@@ -91,10 +91,13 @@ def test_three_miners_agree_though_one_is_killed_and_one_freezes(network: Networ
             miner.say(f"line {number} of {place}")
     early = {line for line in lines if line.startswith(("line 0", "line 1"))}
     assert early < set(miners.agree(early)), "and the genesis"
+    # A block is told of before it is on disk, and the next one after that.
+    miners.running[0].say("line 2 of 0")
+    miners.agree({*early, "line 2 of 0"})
 
     miners.running[1].kill()
     miners.running[2].signal(signal.SIGSTOP)
-    for number in range(2, 6):
+    for number in range(3, 6):
         miners.running[0].say(f"line {number} of 0")
     miners.running[0].wait_for("block mined", data="line 5 of 0")
     miners.running[2].signal(signal.SIGCONT)

@@ -6,8 +6,8 @@ that is in the queue by then, and when it is back, all that waited for them goes
 away events are handled as ever: their effects line up behind, and share the next commit.
 
 Time is the system's: loops count from it too, but uvloop in milliseconds. There is one timer. It is
-set for the core's deadline, and set again only when the deadline comes nearer: a timer that fires
-early finds nothing to do, and is set anew.
+set for the core's deadline, and set again only when the deadline comes nearer: one that fires and
+finds nothing to do any more is set anew.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ from nonsuch.search.engines.engine import Engine
 __all__ = ["Node"]
 
 T = TypeVar("T")
+
+ROUNDED_SECONDS = 0.0005
+"""How much earlier than it was asked uvloop may call: it counts in milliseconds."""
 
 STOP_SECONDS = 2.0
 """How long last words may take to leave."""
@@ -199,7 +202,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self._fires_at = deadline
-        self._timer = self._loop.call_at(deadline, self._tick)
+        self._timer = self._loop.call_at(deadline + ROUNDED_SECONDS, self._tick)
 
     def _tick(self) -> None:
         self._timer, self._fires_at = None, math.inf
