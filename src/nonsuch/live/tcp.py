@@ -13,20 +13,19 @@ completes is heard, and only what is answered at once still goes out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVarTuple, cast
+from typing import cast
 
 from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import Connected, Disconnected, Erred, Event, HalfClosable, Received, Wire
 
 __all__ = ["Address", "Connection", "Listener", "Network", "Wire", "reason_of"]
-
-Data = TypeVarTuple("Data")
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted: a room full of miners at once."""
@@ -232,7 +231,7 @@ class Network:
     def received(self, connection: Connection, data: bytes) -> None:
         """Bytes have come."""
         if not connection.why:  # Who was told to go is not heard any more.
-            self._hear(connection, connection.wire.feed, data)
+            self._hear(connection, functools.partial(connection.wire.feed, data))
 
     def ended(self, connection: Connection) -> bool:
         """No more bytes will come. Returns whether the connection stands all the same."""
@@ -255,12 +254,10 @@ class Network:
         else:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, connection)
 
-    def _hear(
-        self, connection: Connection, read: Callable[[*Data], list[object]], *data: *Data
-    ) -> None:
+    def _hear(self, connection: Connection, read: Callable[[], list[object]]) -> None:
         number = connection.number
         try:
-            messages = read(*data)
+            messages = read()
         except RemoteProtocolError as error:
             self._deliver((Erred(number, error.cost, str(error)),))
             # After such an error nothing from this peer can be understood.

@@ -125,10 +125,8 @@ class _Prepared:
         self._plan.mask[:] = [ranked >> shift & 2**64 - 1 for shift in range(0, DIGEST_BITS, 64)]
         self.address = ctypes.addressof(self._plan)
         memory = memoryview(self._plan).cast("B")
-        self.lowest, self.highest = (
-            memory[field.offset : field.offset + DIGEST_SIZE]
-            for field in (Plan.lowest, Plan.highest)
-        )
+        starts = Plan.lowest.offset, Plan.highest.offset
+        self.lowest, self.highest = (memory[start : start + DIGEST_SIZE] for start in starts)
 
     def _laid_out(self, prefix: bytes, message: bytes) -> Words:
         words = words_of(message)
