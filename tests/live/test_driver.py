@@ -357,6 +357,31 @@ async def test_a_peer_that_does_not_read_is_cut_and_nobody_else_notices() -> Non
         assert await good.ask("after") == "after"
 
 
+async def test_a_peer_that_does_not_read_is_cut_in_the_middle_of_what_it_would_be_told() -> None:
+    """Whatever a core says at once: no more is kept than the peer may leave unread."""
+    encoded: list[int] = []
+
+    class Counted(Lines):
+        def encode(self, message: object) -> bytes:
+            encoded.append(1)
+            return super().encode(message)
+
+    def answer(event: Event, _now: float) -> list[Effect]:
+        return [Send(event.peer, line)] * 10 if isinstance(event, Received) else []
+
+    core, line = Scripted(answer), "x" * LINE_BYTES_MAX
+    node = Node(core, listeners=[Listener(HOST, 0, Counted)], ready=lambda _: core.ready.set())
+    async with running(node):
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(node.addresses[0])
+            deaf.sendall(b"x\n" * 100)
+            gone = await core.heard(Disconnected)
+    assert gone == Disconnected(1, "it does not read what it is sent")
+    # The system keeps some megabytes of its own.
+    assert len(encoded) < 300, "of a thousand"
+
+
 async def test_a_peer_that_reads_is_sent_more_than_it_may_leave_unread() -> None:
     core = Scripted(echo)
     line = "x" * (LINE_BYTES_MAX - 1)
@@ -721,6 +746,29 @@ async def test_another_life_is_told_of_the_one_before(journal: Watched) -> None:
     async with running(node_of(core, journal=Watched(journal.path))):
         pass
     assert core.events[0] == Started(("one", "two"))
+
+
+async def test_records_of_events_that_come_at_once_share_a_commit(journal: Watched) -> None:
+    core, told = Scripted(keep), list[object]()
+    async with running(node_of(core, journal=journal, local=told.append)) as node:
+        node.deliver([Received(LOCAL, "one"), Received(LOCAL, "two?"), Received(LOCAL, "three")])
+        assert told == ["got one"], "all else waits, in its order"
+    assert told == ["got one", "kept one", "kept two?", "got three", "kept three"]
+    assert journal.commits == 1
+
+
+async def test_what_waits_for_nothing_is_carried_out_before_the_next_event() -> None:
+    """Or else the answers to all that is in one read would pile up."""
+    heard: list[object] = []
+
+    def answer(event: Event, now: float) -> list[Effect]:
+        if isinstance(event, Received):
+            heard.append(f"asked {event.message}")
+        return echo(event, now)
+
+    async with running(node_of(Scripted(answer), local=heard.append)) as node:
+        node.deliver([Received(LOCAL, "one"), Received(LOCAL, "two")])
+    assert heard == ["asked one", "one", "asked two", "two"]
 
 
 async def test_without_a_journal_nothing_waits() -> None:
@@ -1573,6 +1621,147 @@ async def test_connections_that_have_ended_leave_nothing_to_the_collector(
             assert not any(isinstance(each, Connection) for each in gc.get_objects())
         finally:
             gc.enable()
+
+
+class Silent:
+    """Connections to a node of which not a word comes, as many as it lets stand at once."""
+
+    def __init__(self, node: Node, count: int) -> None:
+        self._address = node.addresses[0]
+        self._count = count
+        self.peers: list[socket.socket] = []
+
+    def come(self) -> socket.socket:
+        """One more."""
+        peer = socket.create_connection(self._address)
+        peer.setblocking(False)
+        self.peers.append(peer)
+        return peer
+
+    def __enter__(self) -> Silent:
+        for _ in range(self._count):
+            self.come()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for peer in self.peers:
+            peer.close()
+
+
+async def is_closed(peer: socket.socket) -> bool:
+    """Wait for the end of a connection, and for nothing else."""
+    with suppress(ConnectionResetError):
+        return await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+    return True
+
+
+def is_open(peer: socket.socket) -> bool:
+    with suppress(BlockingIOError):
+        peer.recv(1)
+        return False
+    return True
+
+
+async def is_let_in(node: Node, tls: ssl.SSLContext) -> None:
+    """Come again until somebody answers: that there is room again is not told."""
+    while True:
+        with suppress(OSError):
+            async with peer_of(node, tls) as peer:
+                assert await peer.ask("here") == "here"
+                return
+
+
+SOME = 3
+"""Handshakes at once, here."""
+
+
+@pytest.fixture
+def few_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "HANDSHAKES_MAX", SOME)
+
+
+@pytest.mark.usefixtures("few_handshakes")
+async def test_who_comes_to_more_handshakes_than_there_may_be_is_closed_at_once(
+    certificate: tuple[Path, Path],
+) -> None:
+    core, tls = Scripted(echo), client_side(certificate)
+    async with nothing_left(), running(node_of(core, tls=server_side(certificate))) as node:
+        with Silent(node, SOME) as silent:
+            for _ in range(5 * SOME):
+                assert await is_closed(silent.come())
+            with pytest.raises((ConnectionError, ssl.SSLError)):
+                async with peer_of(node, tls):
+                    pass
+            assert all(is_open(peer) for peer in silent.peers[:SOME])
+            assert not core.of(Connected)
+            silent.peers[0].close()
+            await is_let_in(node, tls)
+            # One whose handshake is done takes nobody's place.
+            async with peer_of(node, tls) as one:
+                assert await one.ask("here") == "here"
+                await is_let_in(node, tls)
+                assert await one.ask("still here") == "still here"
+            assert all(is_open(peer) for peer in silent.peers[1:SOME])
+
+
+@pytest.mark.usefixtures("few_handshakes")
+@pytest.mark.parametrize("words", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_those_who_never_finish_a_handshake_make_room_in_time(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, words: bytes
+) -> None:
+    monkeypatch.setattr(tcp, "DIAL_SECONDS", 0.5)
+    core, tls = Scripted(echo), client_side(certificate)
+    async with nothing_left(), running(node_of(core, tls=server_side(certificate))) as node:
+        with Silent(node, SOME) as silent:
+            for peer in silent.peers:
+                peer.sendall(words)
+            await is_let_in(node, tls)
+            for peer in silent.peers:
+                while not await is_closed(peer):
+                    pass  # It was told what is wrong.
+    assert len(core.of(Connected)) == 1
+
+
+@pytest.mark.usefixtures("few_handshakes")
+async def test_those_who_reset_their_handshakes_make_room(certificate: tuple[Path, Path]) -> None:
+    tls = client_side(certificate)
+    async with (
+        nothing_left(),
+        running(node_of(Scripted(echo), tls=server_side(certificate))) as node,
+    ):
+        for _ in range(5):
+            with Silent(node, SOME) as silent:
+                for peer in silent.peers:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await is_let_in(node, tls)
+
+
+@pytest.mark.parametrize("rounds", range(8))
+async def test_a_node_that_stops_ends_handshakes_however_far_they_are(
+    certificate: tuple[Path, Path], rounds: int
+) -> None:
+    core = Scripted(echo)
+    began = time.monotonic()
+    async with nothing_left(), running(node_of(core, tls=server_side(certificate))) as node:
+        with Silent(node, SOME) as silent:
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            node.stop()
+            assert [await is_closed(peer) for peer in silent.peers] == [True] * SOME
+            silent.peers[0].close()
+    assert time.monotonic() - began < tcp.DIAL_SECONDS / 2
+    assert not core.of(Connected)
+
+
+async def test_what_comes_right_behind_a_handshake_is_heard(certificate: tuple[Path, Path]) -> None:
+    """A whole visit at once: with TLS 1.3 the words travel with the handshake's last part."""
+    core = Scripted(echo)
+    async with running(node_of(core, tls=server_side(certificate))) as node:
+        for number in range(1, 11):
+            async with peer_of(node, client_side(certificate)) as peer:
+                peer.say("in haste")
+            await core.heard(Disconnected, number)
+    assert core.said == ["in haste"] * 10
 
 
 async def test_over_tls_what_an_end_completes_is_heard_and_the_connection_ends(

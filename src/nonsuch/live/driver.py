@@ -184,8 +184,9 @@ class Node:
                 self._queue += self.core.handle(event, now)
                 if self._check:
                     self.core._check()
-            if self._commit is None:  # Or else all of it waits for the disk.
-                self._pump()
+                if self._commit is None:  # Or else all of it waits for the disk.
+                    self._advance()
+            self._hand_over()
             self._arm()
         except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
@@ -214,14 +215,16 @@ class Node:
 
     # Effects out.
 
-    def _pump(self) -> None:
+    def _advance(self) -> None:
         """Carry out what can be; a record that is not on disk yet stops the queue."""
-        queue = self._queue
-        while queue:
-            if isinstance(queue[0], Persist) and self._journal is not None:
-                self._start_commit(self._journal)
-                break
+        queue, kept = self._queue, self._journal is not None
+        while queue and not (kept and isinstance(queue[0], Persist)):
             self._carry_out(queue.popleft())
+
+    def _hand_over(self) -> None:
+        """Have the disk write what stops the queue, and the system send what was said."""
+        if self._queue and self._commit is None and self._journal is not None:
+            self._start_commit(self._journal)
         self._network.flush()
 
     def _start_commit(self, journal: Journal) -> None:
@@ -239,7 +242,8 @@ class Node:
                 effect = self._queue.popleft()
                 if not isinstance(effect, Persist):
                     self._carry_out(effect)
-            self._pump()
+            self._advance()
+            self._hand_over()
         except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
 

@@ -4,6 +4,10 @@ What comes is decoded and handled at once, a quarter of a megabyte at most, as l
 thousand connections need no buffers: a peer that sends faster than the core can listen is held up
 by its own socket. What a peer does not read piles up to a bound, and then the connection is cut.
 
+The core, which bounds its peers, hears of nobody before a TLS handshake is done. So handshakes have
+a bound of their own, and loops have none for it: they accept connections as plain ones, and are
+given them once more, for TLS, where there is room.
+
 A peer that has closed its half is answered where its wire is `HalfClosable`. Nothing is read from
 such a connection any more, so nothing tells us of its end: we look, now and then. One that is gone
 without a word is found by the system's own questions. TLS cannot be closed by halves: what its end
@@ -18,6 +22,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,6 +37,10 @@ BACKLOG = 4096
 
 WRITE_BYTES_MAX = 2**20
 """Bytes that a peer may leave unread, unless it is told otherwise: some ten thousand leases."""
+
+HANDSHAKES_MAX = 256
+"""TLS handshakes at once: 75 MB, of which asyncio's loop holds 295 KB for each. An honest one takes
+two round trips; whoever comes while so many are under way is closed at once, and may come again."""
 
 DIAL_SECONDS = 10.0
 """How long a connection may take to come about, its TLS handshake included."""
@@ -77,14 +86,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_network",
-        "_write_bytes_max",
         "address",
         "dialled",
         "number",
         "out",
         "transport",
+        "unsent",
         "why",
         "wire",
+        "write_bytes_max",
     )
 
     def __init__(
@@ -95,12 +105,13 @@ class Connection(asyncio.Protocol):
         write_bytes_max: int = WRITE_BYTES_MAX,
     ) -> None:
         self._network = network
-        self._write_bytes_max = write_bytes_max
+        self.write_bytes_max = write_bytes_max
         self.wire = wire
         self.dialled = dialled
         self.number = 0
         self.address = ""
         self.out: list[bytes] = []
+        self.unsent = 0
         self.why = ""
         self.transport: asyncio.Transport | None = None
 
@@ -110,7 +121,7 @@ class Connection(asyncio.Protocol):
         """It stands."""
         # uvloop's has all methods of asyncio's, and is no subclass of it.
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=self._write_bytes_max)
+        self.transport.set_write_buffer_limits(high=self.write_bytes_max)
         self.address = _peer_name(self.transport)
         self._network.opened(self)
 
@@ -139,6 +150,20 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
 
+class Newcomer(asyncio.Protocol):
+    """One who came to a listener with TLS, until its handshake begins or it is turned away."""
+
+    def __init__(self, network: Network, listener: Listener) -> None:
+        self._network = network
+        self._listener = listener
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is here, and nothing of it has been read."""
+        self._network.shake_hands(transport.get_extra_info("socket"), self._listener)
+        # Its handshake, if there is one, has taken the connection over; this closes it else.
+        cast(asyncio.Transport, transport).abort()
+
+
 class Network:
     """All connections of a node, numbered upwards behind `number`.
 
@@ -159,6 +184,7 @@ class Network:
         self._servers: list[asyncio.Server] = []
         self._dialling: set[str | None] = set()
         self._dials: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
         self._closing = False
         self._empty = asyncio.Event()
 
@@ -173,17 +199,35 @@ class Network:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: Connection(self, listener.wire(), write_bytes_max=listener.write_bytes_max),
+                functools.partial(Newcomer if listener.tls else _coming, self, listener),
                 listener.host,
                 _checked(listener.port),
                 backlog=BACKLOG,
-                ssl=listener.tls,
-                ssl_handshake_timeout=DIAL_SECONDS if listener.tls else None,
             )
         except (OSError, OverflowError, UnicodeError) as error:
             where = f"{listener.host}:{listener.port}"
             raise LocalError(f"cannot listen on {where}: {reason_of(error)}") from None
         self._servers.append(server)
+
+    def shake_hands(self, raw: socket.socket, listener: Listener) -> None:
+        """Take this connection over and begin its handshake, if there is room for one more."""
+        if self._closing or len(self._handshakes) >= HANDSHAKES_MAX:
+            return
+        with suppress(OSError):  # No file can be opened any more.
+            own = socket.fromfd(raw.fileno(), raw.family, raw.type)
+            task = asyncio.create_task(self._shake_hands(own, listener))
+            self._handshakes[task] = own
+            task.add_done_callback(self._handshakes.pop)
+
+    async def _shake_hands(self, own: socket.socket, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):  # Whoever fails is gone, and nobody knew of it.
+            await loop.connect_accepted_socket(
+                functools.partial(_coming, self, listener),
+                own,
+                ssl=listener.tls,
+                ssl_handshake_timeout=DIAL_SECONDS,
+            )
 
     def dial(self, name: str) -> None:
         """Call the address of this name; ends in an event."""
@@ -284,7 +328,10 @@ class Network:
         data = connection.wire.encode(message)
         if data:
             connection.out.append(data)
+            connection.unsent += len(data)
             self._unsent[connection] = None
+            if connection.unsent > connection.write_bytes_max:
+                self.flush()  # The system takes it, or it is cut.
 
     def flush(self) -> None:
         """Hand to the system all that was said."""
@@ -294,6 +341,7 @@ class Network:
         for connection in unsent:
             data = connection.out[0] if len(connection.out) == 1 else b"".join(connection.out)
             connection.out.clear()
+            connection.unsent = 0
             if connection.transport is not None and not connection.transport.is_closing():
                 connection.transport.write(data)
 
@@ -315,8 +363,12 @@ class Network:
             server.close()
         for task in self._dials:
             task.cancel()
-        if self._dials:
-            await asyncio.wait(self._dials)
+        for own in self._handshakes.values():
+            with suppress(OSError):  # Its other end may be gone already.
+                # Cancelled, one that the loop has not begun yet would go on for its ten seconds.
+                own.shutdown(socket.SHUT_RDWR)
+        if tasks := [*self._dials, *self._handshakes]:
+            await asyncio.wait(tasks)
         self.flush()
         for number in list(self._connections):
             self.hang_up(number, "stopping")
@@ -328,6 +380,10 @@ class Network:
     def _cut_all(self) -> None:
         for connection in list(self._connections.values()):
             connection.cut("stopping")
+
+
+def _coming(network: Network, listener: Listener) -> Connection:
+    return Connection(network, listener.wire(), write_bytes_max=listener.write_bytes_max)
 
 
 def _checked(port: int) -> int:
