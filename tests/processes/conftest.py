@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -37,6 +37,9 @@ class Fact(TypedDict, total=False):
     expected: float
     redone: int
     url: str
+    connections: int
+    wanted: int
+    why: str
     jobs: int
     block: str
     parent: str
@@ -53,9 +56,9 @@ class Fact(TypedDict, total=False):
 class Process:
     """`nonsuch ARGUMENTS…`, whose log is read as it is written."""
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(self, *arguments: str, before: Sequence[str] = (), **variables: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nonsuch", *arguments],
+            [*before, sys.executable, "-m", "nonsuch", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -159,17 +162,17 @@ class Network:
         """Where miners and clients find the pool."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self, *arguments: str, **variables: str) -> Process:
-        """Any command."""
-        process = Process(*arguments, **variables)
+    def start(self, *arguments: str, before: Sequence[str] = (), **variables: str) -> Process:
+        """Any command; `before` it stands what starts it."""
+        process = Process(*arguments, before=before, **variables)
         self._running.append(process)
         return process
 
-    def pool(self, *options: str, **variables: str) -> Process:
+    def pool(self, *options: str, before: Sequence[str] = (), **variables: str) -> Process:
         """The pool, once it lets peers in; always with the same journal."""
         journal = str(self.folder / "pool.journal")
         command = ("pool", "--port", str(self.port), "--journal", journal, "--json", *options)
-        process = self.start(*command, **variables)
+        process = self.start(*command, before=before, **variables)
         process.wait_for("listening")
         return process
 
@@ -187,6 +190,11 @@ class Network:
         """End them all."""
         for process in self._running:
             process.close()
+
+
+def open_files(limit: str) -> tuple[str, ...]:
+    """What starts a command with few open files: `-n 64`, or `-Sn 64` where it may have more."""
+    return ("sh", "-c", f'ulimit {limit}; exec "$@"', "sh")
 
 
 class Answer(msgspec.Struct):

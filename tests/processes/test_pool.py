@@ -200,9 +200,12 @@ def test_a_token_is_asked_for_and_a_wrong_one_is_refused(network: Network) -> No
 
 
 def test_no_pool_is_open_to_other_machines_by_accident(network: Network) -> None:
+    certificate, key = _certificate(network)
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(key))
     for options, complaint in [
         (("--host", "0.0.0.0"), "give a token"),
         (("--host", "0.0.0.0", "--liteminer", "1"), "leave --liteminer out"),
+        (("--host", "0.0.0.0", "--liteminer", "1", *tls), "leave --liteminer out"),
     ]:
         variables = {"NONSUCH_TOKEN": "secret"} if "--liteminer" in options else {}
         pool = network.start("pool", "--journal", "off", *options, **variables)
@@ -305,6 +308,17 @@ def test_a_pool_with_a_certificate_is_spoken_to_in_tls(network: Network) -> None
     stranger = network.submit("no authority knows it", SMALL, "--tls")
     assert stranger.wait() == 2
     assert "certificate" in stranger.errors
+
+
+def test_beside_tls_liteminer_programs_have_a_port_without_it(network: Network) -> None:
+    certificate, key = _certificate(network)
+    port = free_port()
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    network.pool(*tls, "--liteminer", str(port), "--audit-liteminer", "0")
+    place = f"127.0.0.1:{port}"
+    network.start("miner", place, "--liteminer", "--threads", "1")
+    client = network.start("submit", place, "bradfitz", "--upto", "9999", "--liteminer", "--json")
+    assert answer_of(client).nonce == 9898
 
 
 def _certificate(network: Network) -> tuple[Path, Path]:

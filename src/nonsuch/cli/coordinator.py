@@ -18,6 +18,7 @@ from nonsuch.cli import options
 from nonsuch.cli.access import Place, check_strangers, parse_address
 from nonsuch.cli.beside import Beside
 from nonsuch.cli.clock import origin_seconds, tell_time
+from nonsuch.cli.crowd import connections_possible
 from nonsuch.cli.engines import opened_engine
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.inputs import chosen_target
@@ -153,6 +154,7 @@ def coordinator(
     The first good answer wins. The chain survives any kind of end. Ctrl-C stops it.
     """
     check_strangers(host, "agents", insecure=insecure)
+    log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
     settings = CoordinatorSettings(
         target=chosen_target(target=target) or STOCK_TARGET,
         block_seconds=block_seconds,
@@ -160,11 +162,10 @@ def coordinator(
         spacing_seconds=spacing_seconds,
         period_blocks=period_blocks,
         half_life_seconds=half_life_seconds,
-        agents_max=connections,
+        agents_max=connections_possible(connections, log),
     )
     path = journal_path(journal, "coordinator", port)
     kept = None if path is None else Journal(path, encode_record, decode_record)
-    log = fact_logger(json=json, quiet=frozenset() if verbose or json else _QUIET)
     display = _Display(log, agents)
     beside = Beside(
         lambda node: tell_addresses(node, log),

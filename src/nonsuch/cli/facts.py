@@ -9,7 +9,15 @@ import msgspec
 from nonsuch.cli.access import Place
 from nonsuch.live.driver import Node
 
-__all__ = ["Listening", "MetricsServed", "Stopped", "tell_addresses"]
+__all__ = ["ConnectionsLimited", "Listening", "MetricsServed", "Stopped", "tell_addresses"]
+
+
+class ConnectionsLimited(msgspec.Struct, frozen=True):
+    """The system lets this process open too few files for the connections that it was to have."""
+
+    connections: int
+    wanted: int
+    why: str
 
 
 class Listening(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from nonsuch.cli.access import (
     server_tls,
 )
 from nonsuch.cli.beside import Beside
+from nonsuch.cli.crowd import connections_possible
 from nonsuch.cli.facts import Stopped, tell_addresses
 from nonsuch.cli.journals import NAME_CHARACTERS_MAX, journal_path
 from nonsuch.cli.logs import Logger, fact_logger
@@ -163,6 +164,7 @@ def pool(
     token = read_token(token_file)
     check_exposure(host, token, insecure=insecure)
     _check_liteminer(host, liteminer, insecure=insecure)
+    log = fact_logger(json=json, quiet=frozenset() if verbose else _QUIET)
     settings = PoolSettings(
         token=token,
         shard_seconds=shard_seconds,
@@ -170,14 +172,13 @@ def pool(
         lease_seconds=lease_seconds,
         audit_fraction=audit,
         blind_audit_fraction=audit_liteminer,
-        connections_max=connections,
+        connections_max=connections_possible(connections, log),
         jobs_max=jobs,
     )
     tls = server_tls(tls_cert, tls_key)
     listeners = [Listener(host, port, lambda: PoolWire(accepts_puzzles=False), tls)]
     if liteminer is not None:
-        listeners.append(Listener(host, liteminer, _liteminer_wire, tls))
-    log = fact_logger(json=json, quiet=frozenset() if verbose else _QUIET)
+        listeners.append(Listener(host, liteminer, _liteminer_wire))  # LiteMiner knows no TLS.
     above = _Upstream.found(
         upstream, upstream_token_file, tls=upstream_tls, authority=upstream_tls_ca
     )

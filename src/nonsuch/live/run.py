@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
+import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 
 from nonsuch.live.children import end_with_parent
 from nonsuch.live.driver import Node
 
-__all__ = ["run", "run_until_signal"]
+__all__ = ["open_files_max", "run", "run_until_signal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,6 +27,35 @@ COLLECTED_AFTER = (50_000, 20, 20)
 """How many more objects there must be before Python looks for circles among the youngest, the
 middle and the old. Nodes leave hardly any behind; looking through what one with thousands of peers
 keeps stops it for tens of milliseconds."""
+
+OPEN_FILES_MODEST = 10_240
+"""What macOS grants where it refuses more, whatever it says the limit is."""
+
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+
+_log = logging.getLogger("nonsuch")
+
+
+def open_files_max(wanted: int) -> int | None:
+    """Have the system let this process open `wanted` files, or as many as it will.
+
+    Returns how many it may open then; None where there is no limit that could be known. Many
+    systems begin with 1,024, for programs that are older than `poll`, and grant more when asked.
+    """
+    try:
+        import resource
+    except ImportError:
+        return None
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for count in (wanted, OPEN_FILES_MODEST):
+        asked = count if most == resource.RLIM_INFINITY else min(count, most)
+        if now == resource.RLIM_INFINITY or now >= asked:
+            break
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (asked, most))
+            break
+    now, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if now == resource.RLIM_INFINITY else now
 
 
 def run(
@@ -71,7 +103,11 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] | None) -> int:
     node = make()
-    with _stopped_by_signals(node.stop) as received, _collected_seldom():
+    with (
+        _stopped_by_signals(node.stop) as received,
+        _collected_seldom(),
+        _told_once_of_full_files(),
+    ):
         main = asyncio.ensure_future(node.run())
         tasks = [main] if beside is None else [main, asyncio.ensure_future(beside())]
         try:
@@ -86,6 +122,30 @@ async def _run(make: Callable[[], Node], beside: Callable[[], Awaitable[None]] |
         if isinstance(error, Exception):
             raise error
     return received[0] if received else 0
+
+
+@contextlib.contextmanager
+def _told_once_of_full_files() -> Iterator[None]:
+    """Where no more files can be opened, whoever wants to come in waits until somebody leaves.
+
+    asyncio alone would write thousands of tracebacks a second. Saying it may take a file.
+    """
+    spare = [os.open(os.devnull, os.O_RDONLY)]
+
+    def hear(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _OUT_OF_FILES:
+            loop.default_exception_handler(context)
+        elif spare:
+            os.close(spare.pop())
+            _log.warning(f"{os.strerror(error.errno)}: who wants to come in waits for a place")
+
+    asyncio.get_running_loop().set_exception_handler(hear)
+    try:
+        yield
+    finally:
+        for each in spare:
+            os.close(each)
 
 
 @contextlib.contextmanager
