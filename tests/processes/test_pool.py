@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -156,6 +158,17 @@ def test_status_and_metrics_tell_how_the_pool_stands(network: Network) -> None:
     people = network.start("status", network.address)
     assert people.wait() == 0
     assert "1 finished" in people.output
+
+
+def test_metrics_are_for_this_machine_wherever_the_pool_listens(network: Network) -> None:
+    pool = network.pool("--host", "0.0.0.0", "--metrics", "0", NONSUCH_TOKEN="secret")
+    url = (pool.has_seen("metrics served") or [pool.wait_for("metrics served")])[0]["url"]
+    place = urllib.parse.urlsplit(url)
+    assert place.hostname == "127.0.0.1"
+    socket.create_connection(("127.0.0.1", place.port or 0), 10).close()
+    # The same machine by another of its addresses, by which the pool itself can be reached.
+    with pytest.raises(OSError, match="refused|unreachable|timed out|assign"):
+        socket.create_connection(("127.0.0.2", place.port or 0), 10)
 
 
 def test_without_json_the_logs_are_for_people(network: Network) -> None:

@@ -171,7 +171,7 @@ def coordinator(
         lambda node: tell_addresses(node, log),
         tell_time,
         display.show,
-        serve_metrics(host, metrics, COORDINATOR, _statistics, log),
+        serve_metrics(metrics, COORDINATOR, _statistics, log),
         display.run_agents,
     )
 

@@ -16,13 +16,12 @@ __all__ = ["serve_metrics"]
 
 
 def serve_metrics(
-    host: str,
     port: int | None,
     description: Description,
     statistics: Callable[[Node, float], object],
     log: Logger,
 ) -> Job:
-    """What serves them as long as a node runs; nothing for no port.
+    """What serves them to this machine as long as a node runs; nothing for no port.
 
     `statistics` are a node's, at the event loop's time.
     """
@@ -33,8 +32,8 @@ def serve_metrics(
         from nonsuch.web.metrics import MetricsServer  # It brings an HTTP server along.
 
         clock = asyncio.get_running_loop().time
-        server = MetricsServer(host, port, description, lambda: statistics(node, clock()))
-        log(MetricsServed(f"http://{Place(host, server.port)}/metrics"))
+        server = MetricsServer(port, description, lambda: statistics(node, clock()))
+        log(MetricsServed(f"http://{Place(*server.address)}/metrics"))
         try:
             await asyncio.Event().wait()
         finally:

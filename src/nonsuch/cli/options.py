@@ -191,7 +191,7 @@ Metrics = Annotated[
         metavar="PORT",
         min=0,
         max=PORT_MAX,
-        help="Serve Prometheus metrics on this port.",
+        help="Serve Prometheus metrics on this port, to this machine only.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every shard and audit.")]

@@ -192,7 +192,7 @@ def pool(
         log(facts.RelayStarting(str(above.place)))
     beside = Beside(
         lambda node: tell_addresses(node, log),
-        serve_metrics(host, metrics, POOL, lambda _node, now: core.statistics(now), log),
+        serve_metrics(metrics, POOL, lambda _node, now: core.statistics(now), log),
         lambda _node: _show(core),
     )
     run(

@@ -219,7 +219,7 @@ def node(
     owner = None if keeper is not None else LedgerOwner(ledger, log)
     jobs: list[Job] = [
         tell_time,
-        serve_metrics(host, metrics, RACE, _statistics, log),
+        serve_metrics(metrics, RACE, _statistics, log),
     ]
     if owner is not None:
         jobs.append(owner.beside)
@@ -269,7 +269,7 @@ def keeper(
     settings = KeeperSettings(difficulty=difficulty, token=read_token(token_file))
     log = fact_logger(json=json)
     listener = _keeper_listener(Place(host, port), settings, tls_cert, tls_key, insecure)
-    serve = serve_metrics(host, metrics, KEEPER_METRICS, _statistics, log)
+    serve = serve_metrics(metrics, KEEPER_METRICS, _statistics, log)
     kept = _Kept(settings, ledger, listener, log, serve)
     run(kept.make, kept.serve)
     log(Stopped())

@@ -1,14 +1,16 @@
 """A node's statistics for Prometheus, as text over HTTP.
 
-The client library's server has a thread of its own; the node's core belongs to the event loop. So
-each scrape asks the loop for a frozen picture and makes the samples of that.
+The server has a thread of its own, and one for each connection; the node's core belongs to the
+event loop. So each scrape asks the loop for a frozen picture and makes the samples of that. It
+listens to this machine alone: metrics have no token that they could ask for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import wsgiref.simple_server
+import sys
 from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from threading import Thread
 
 import prometheus_client
@@ -24,6 +26,10 @@ __all__ = ["MetricsServer"]
 SNAPSHOT_SECONDS_MAX = 5.0
 """A scrape waits no longer for the loop."""
 
+SILENT_SECONDS_MAX = 5.0
+"""A connection that says nothing for so long is ended, and its thread with it."""
+
+HOST = "127.0.0.1"
 
 _NAMES = {"rate": "hashes_per_second"}
 """Where a metric's name says more than the field's."""
@@ -52,29 +58,41 @@ class _Statistics(Collector):
             yield causes
 
 
+class _Server(ThreadingHTTPServer):
+    """Who hangs up is no news."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A traceback, but for what others do to their own connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class MetricsServer:
     """Serves `/metrics` from construction to `close`. Made in the event loop it asks."""
 
     def __init__(
-        self, host: str, port: int, description: Description, statistics: Callable[[], object]
+        self, port: int, description: Description, statistics: Callable[[], object]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._statistics = statistics
-        registry = prometheus_client.CollectorRegistry()
-        registry.register(_Statistics(description, self._snapshot))
+        collected = prometheus_client.CollectorRegistry()
+        collected.register(_Statistics(description, self._snapshot))
+
+        class Handler(prometheus_client.MetricsHandler):
+            registry = collected
+            timeout = SILENT_SECONDS_MAX
+
         try:
-            self._server: wsgiref.simple_server.WSGIServer
-            self._thread: Thread
-            self._server, self._thread = prometheus_client.start_http_server(
-                port, addr=host, registry=registry
-            )
+            self._server = _Server((HOST, port), Handler)
         except OSError as error:
             raise LocalError(f"cannot serve metrics on port {port}: {error.strerror}") from None
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
 
     @property
-    def port(self) -> int:
+    def address(self) -> tuple[str, int]:
         """Where it listens."""
-        return self._server.server_port
+        return HOST, self._server.server_port
 
     def _snapshot(self) -> object:
         async def taken() -> object:
