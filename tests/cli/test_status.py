@@ -13,6 +13,7 @@ from nonsuch.cli.access import Place
 from nonsuch.networks.pool.messages import Capacity, Hello
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.node import Connected, Received, Started
 
 PLACE = Place("127.0.0.1", 7000)
@@ -51,6 +52,21 @@ def test_a_miner_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
     pool.handle(Received(1, Hello("miner", name="[/red][bold]")), 0.0)
     status._print_pool(PLACE, pool.statistics(1.0))
     assert "[/red][bold]" in capsys.readouterr().out
+
+
+def test_what_a_miner_calls_itself_cannot_move_the_cursor(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pool = Pool(PoolSettings(), random.Random(1))
+    pool.handle(Connected(1, "127.0.0.1:1", "nonsuch"), 0.0)
+    pool.handle(Received(1, Hello("miner", name="\x1bcRE\x9bSET\u202e")), 0.0)
+    now = pool.statistics(1.0)
+    status._print_pool(PLACE, now)
+    assert "·cRE·SET·" in capsys.readouterr().out
+    json = status._in_ascii(msgspec.json.encode(now).decode())
+    assert json.isascii()
+    assert json.isprintable()
+    assert msgspec.json.decode(json, type=PoolStatistics) == now
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Process:
         self.facts: list[Fact] = []
         self.lines: list[bytes] = []
         self.complaints: list[bytes] = []
+        self._complained = threading.Condition()
         self._unread: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
         self._readers = [
             threading.Thread(target=self._read_log, daemon=True),
@@ -87,7 +88,10 @@ class Process:
 
     def _read_complaints(self) -> None:
         assert self.process.stderr is not None
-        self.complaints.extend(self.process.stderr)
+        for line in self.process.stderr:
+            with self._complained:
+                self.complaints.append(line)
+                self._complained.notify_all()
 
     def wait_for(self, event: str, **fields: object) -> Fact:
         """The next fact of this kind with these fields; those before it are passed over."""
@@ -100,6 +104,12 @@ class Process:
             assert fact is not None, f"ended before {event!r}: {self.errors[-2000:]}"
             if fact["event"] == event and fields.items() <= fact.items():
                 return fact
+
+    def wait_for_complaint(self, text: str) -> None:
+        """Until this stands on standard error."""
+        with self._complained:
+            said = self._complained.wait_for(lambda: text in self.errors, EVENT_SECONDS)
+        assert said, f"no {text!r} in {self.errors[-2000:]}"
 
     def has_seen(self, event: str) -> list[Fact]:
         """All facts of this kind so far."""

@@ -16,7 +16,9 @@ import msgspec
 import pytest
 
 import nonsuch
+from nonsuch.networks.pool.messages import Refused
 from nonsuch.networks.pool.statistics import PoolStatistics
+from nonsuch.networks.pool.wire import PoolWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +169,7 @@ def test_metrics_are_for_this_machine_wherever_the_pool_listens(network: Network
     assert place.hostname == "127.0.0.1"
     socket.create_connection(("127.0.0.1", place.port or 0), 10).close()
     # The same machine by another of its addresses, by which the pool itself can be reached.
-    with pytest.raises(OSError, match="refused|unreachable|timed out|assign"):
+    with pytest.raises(OSError, match=r"refused|unreachable|timed out|assign"):
         socket.create_connection(("127.0.0.2", place.port or 0), 10)
 
 
@@ -190,6 +192,72 @@ def test_a_pool_that_is_not_there_is_said_so_at_once(network: Network) -> None:
     client = network.submit("anybody", 10)
     assert client.wait() == 2
     assert f"cannot reach 127.0.0.1:{network.port}" in client.errors
+
+
+@pytest.mark.parametrize(
+    ("command", "last_word"),
+    [
+        (("submit", "hello", "--upto", "9"), "may have the job or not, which says: nonsuch status"),
+        (("submit", "hello", "--upto", "9", "--detach"), "may have the job or not"),
+        (("status",), "has not answered"),
+        (("status", "a job", "--wait"), "has not answered"),
+        (("cancel", "a job"), "has not said that it withdrew a job"),
+    ],
+)
+def test_a_pool_that_lets_everybody_in_and_says_nothing_is_told_of(
+    network: Network, command: tuple[str, ...], last_word: str
+) -> None:
+    with socket.create_server(("127.0.0.1", network.port)):
+        name, *rest = command
+        client = network.start(name, network.address, *rest)
+        client.wait_for_complaint(f"the pool at {network.address} does not answer; waiting")
+        client.signal(signal.SIGINT)
+        assert client.wait() == 130
+        assert last_word in client.errors
+        assert "goes on" not in client.errors
+
+
+def test_a_pool_that_is_stopped_and_goes_on_is_waited_for(network: Network) -> None:
+    pool = network.pool()
+    pool.signal(signal.SIGSTOP)
+    client = network.submit("patience", SMALL)
+    client.wait_for_complaint("does not answer; waiting")
+    pool.signal(signal.SIGCONT)
+    network.miner()
+    assert answer_of(client).nonce == nonsuch.solve("patience", SMALL).nonce
+
+
+def test_what_a_hostile_pool_says_cannot_move_the_cursor(network: Network) -> None:
+    with socket.create_server(("127.0.0.1", network.port)) as listener:
+        client = network.start("status", network.address)
+        peer, _ = listener.accept()
+        with peer:
+            reason = "\x1bc\x9b2J you are the winner"
+            peer.sendall(PoolWire(accepts_puzzles=True).encode(Refused(reason, final=True)))
+            assert client.wait() == 2
+    assert "·c·2J you are the winner" in client.errors
+
+
+def test_a_job_whose_answer_is_none_is_1_for_whoever_asks(network: Network) -> None:
+    network.pool()
+    network.miner()
+    impossible = ("submit", network.address, "no", "--target", "1", "--upto", "9")
+    assert network.start(*impossible).wait() == 1
+    client = network.start(*impossible, "--detach")
+    assert client.wait() == 0
+    job = client.output.strip()
+    for options in (("--wait",), (), ("--json",)):
+        later = network.start("status", network.address, job, *options)
+        assert later.wait() == 1, later.errors
+    assert later.facts[0]["nonce"] is None
+
+
+@pytest.mark.parametrize("job", ["", "x" * 129, "\udcff"])
+def test_an_id_that_no_job_has_is_refused_here(network: Network, job: str) -> None:
+    for command in ("status", "cancel"):
+        client = network.start(command, network.address, job)
+        assert client.wait() == 2
+        assert "JOB" in client.errors
 
 
 # Who is let in.

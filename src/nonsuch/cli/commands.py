@@ -20,7 +20,7 @@ import typer
 
 from nonsuch import LocalError, __version__
 from nonsuch.cli.options import PRESET_TABLE
-from nonsuch.cli.terminal import errors
+from nonsuch.cli.terminal import errors, printable
 
 __all__ = ["app", "run"]
 
@@ -115,7 +115,8 @@ class _Notices(logging.Handler):
     """The package's log, one dim line a record on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        errors.print(f"nonsuch: {record.getMessage()}", style="dim", markup=False)
+        text = printable(record.getMessage())
+        errors.print(f"nonsuch: {text}", style="dim", markup=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -149,5 +150,6 @@ def _run(arguments: list[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"nonsuch: {' '.join(message.split())}", file=sys.stderr)
+    # A part of it may be what a stranger said, such as why a pool will not have us.
+    print(f"nonsuch: {printable(' '.join(message.split()))}", file=sys.stderr)
     return EXIT_BAD_INPUT

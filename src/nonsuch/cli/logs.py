@@ -7,11 +7,11 @@ code uses. What happens all the time (a shard searched, an audit passed) is told
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 from rich.text import Text
 
-from nonsuch.cli.terminal import errors
+from nonsuch.cli.terminal import errors, printable
 from nonsuch.web.observations import MICROSECONDS, event_name, values_of
 
 __all__ = ["Logger", "fact_logger"]
@@ -38,13 +38,23 @@ def fact_logger(*, json: bool, quiet: frozenset[type] = frozenset()) -> Logger:
         renderer = structlog.dev.ConsoleRenderer(
             colors=errors.is_terminal, sort_keys=False, pad_event_to=0
         )
-        log = structlog.wrap_logger(_Lines(), processors=[short, renderer])
+        log = structlog.wrap_logger(_Lines(), processors=[short, _told_plainly, renderer])
 
     def tell(fact: object) -> None:
         if type(fact) not in quiet:
             log.info(event_name(type(fact)), **values_of(fact, digits))
 
     return tell
+
+
+def _told_plainly(
+    _log: object, _method: str, values: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """What strangers say of themselves cannot move the cursor; JSON escapes it anyway."""
+    return {
+        name: printable(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 class _Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from typing import Annotated
 
 import msgspec
@@ -12,13 +13,23 @@ from rich.text import Text
 from nonsuch import LocalError
 from nonsuch.cli import options
 from nonsuch.cli.access import POOL_PORT, Access, Place, parse_address
-from nonsuch.cli.submit import EXIT_SIGNAL, ask_pool
-from nonsuch.cli.terminal import errors, format_count, format_duration, format_rate, output
+from nonsuch.cli.submit import EXIT_NOT_FOUND, EXIT_SIGNAL, ask_pool
+from nonsuch.cli.terminal import (
+    errors,
+    format_count,
+    format_duration,
+    format_rate,
+    output,
+    printable,
+)
+from nonsuch.errors import check_text
 from nonsuch.networks.pool import facts
-from nonsuch.networks.pool.messages import Ask, Watch, Withdraw
+from nonsuch.networks.pool.messages import Ask, JobId, Watch, Withdraw
 from nonsuch.networks.pool.statistics import PoolStatistics
 
 __all__ = ["cancel", "status"]
+
+JOB_CHARACTERS_SHOWN = 40
 
 
 def status(
@@ -35,7 +46,8 @@ def status(
 ) -> int:
     """Show how the pool at POOL stands, or one job of it.
 
-    A finished job shows its answer. With --wait it is waited for.
+    A finished job shows its answer. With --wait it is waited for. Exit code 1: the job is finished,
+    and no nonce meets its target.
     """
     place = parse_address(pool, "POOL")
     access = Access.found(token_file, tls=tls, authority=tls_ca)
@@ -43,6 +55,7 @@ def status(
         if wait:
             raise LocalError("--wait waits for a job: name one")
         return _pool_status(place, access, json=json)
+    _check_job(job)
     return _job_status(place, access, job, wait=wait, json=json)
 
 
@@ -56,20 +69,36 @@ def cancel(
     """Withdraw a job from the pool at POOL: nobody needs its answer any more."""
     place = parse_address(pool, "POOL")
     access = Access.found(token_file, tls=tls, authority=tls_ca)
+    _check_job(job)
     asked = ask_pool(Withdraw(job), place, access, stays=True)
     if asked.signal:
+        left = f"stopped; the pool at {place} has not said that it withdrew {job}"
+        errors.print(f"nonsuch: {left}", markup=False)
         return EXIT_SIGNAL + asked.signal
     output.print(f"withdrawn {job}", markup=False)
     return 0
 
 
+def _check_job(job: str) -> None:
+    """Raise `LocalError` for what the wire has no room for: a pool would hang up each time."""
+    check_text(job, "JOB")
+    try:
+        msgspec.convert(job, JobId)
+    except msgspec.ValidationError:
+        raise LocalError(
+            f"JOB is the id that `submit` printed; {job[:JOB_CHARACTERS_SHOWN]!r}, of {len(job)}"
+            " characters, cannot be one"
+        ) from None
+
+
 def _pool_status(place: Place, access: Access, *, json: bool) -> int:
     asked = ask_pool(Ask(), place, access, stays=False)
     if not asked.report:
+        errors.print(f"nonsuch: stopped; the pool at {place} has not answered", markup=False)
         return EXIT_SIGNAL + asked.signal
     now = _read(asked.report, place)
     if json:
-        output.print(asked.report.decode(), markup=False)
+        output.print(_in_ascii(asked.report.decode()), markup=False)
     else:
         _print_pool(place, now)
     return 0
@@ -86,6 +115,11 @@ def _read(report: bytes, place: Place) -> PoolStatistics:
         ) from None
 
 
+def _in_ascii(json: str) -> str:
+    """The same JSON, in which what miners call themselves can move no cursor either."""
+    return "".join(c if c.isascii() else dumps(c)[1:-1] for c in json)
+
+
 def _print_pool(place: Place, now: PoolStatistics) -> None:
     output.print(f"pool     {place}, up {format_duration(now.seconds)}", markup=False)
     if now.is_relay:
@@ -99,7 +133,7 @@ def _print_pool(place: Place, now: PoolStatistics) -> None:
         f"shards   {format_count(now.results)} done, {now.leases} leased, {now.queue} returned"
     )
     lost = ", ".join(f"{count} {cause}" for cause, count in sorted(now.requeues.items()))
-    output.print(f"lost     {lost or 'nothing'}", markup=False)
+    output.print(f"lost     {printable(lost) or 'nothing'}", markup=False)
     output.print(
         f"audits   {now.audits_passed} passed, {now.audits_failed} failed,"
         f" {now.audits_waiting} waiting; {now.cheats} cheats caught"
@@ -114,7 +148,9 @@ def _jobs_table(now: PoolStatistics) -> Table:
     table = Table("job", "done", "nonces", "best nonce", box=None, pad_edge=False)
     for job in now.jobs_described:
         best = "" if job.nonce is None else str(job.nonce)
-        table.add_row(Text(job.job), f"{job.done / job.total:.1%}", format_count(job.total), best)
+        table.add_row(
+            Text(printable(job.job)), f"{job.done / job.total:.1%}", format_count(job.total), best
+        )
     return table
 
 
@@ -126,7 +162,7 @@ def _miners_table(now: PoolStatistics) -> Table:
     for each in now.miners_described:
         slots = [_slots(each.slots, each.workers)] if many else []
         row = (each.leases, each.results, each.shares, f"{each.expected:.0f}")
-        table.add_row(Text(each.name), *slots, format_rate(each.rate), *map(str, row))
+        table.add_row(Text(printable(each.name)), *slots, format_rate(each.rate), *map(str, row))
     return table
 
 
@@ -149,7 +185,10 @@ class _JobReport(msgspec.Struct):
 def _job_status(place: Place, access: Access, job: str, *, wait: bool, json: bool) -> int:
     asked = ask_pool(Watch(job), place, access, stays=wait)
     latest = asked.progress
-    if latest is None or (wait and asked.core.answer is None):
+    if latest is None:
+        errors.print(f"nonsuch: stopped; the pool at {place} has not answered", markup=False)
+        return EXIT_SIGNAL + asked.signal
+    if wait and asked.core.answer is None:
         errors.print(f"nonsuch: job {job} goes on", markup=False)
         return EXIT_SIGNAL + asked.signal
     report = _JobReport(
@@ -165,14 +204,14 @@ def _job_status(place: Place, access: Access, job: str, *, wait: bool, json: boo
         output.print(msgspec.json.encode(report).decode(), markup=False)
     else:
         _print_job(report, latest)
-    return 0
+    return EXIT_NOT_FOUND if report.finished and report.nonce is None else 0
 
 
 def _print_job(report: _JobReport, latest: facts.Progressed) -> None:
     output.print(f"job      {report.job}, {'finished' if report.finished else 'running'}")
     name = "nonce" if report.finished else "best"
     output.print(f"{name:9}{'none' if report.nonce is None else report.nonce}")
-    part = f"{latest.done / latest.total:.1%}"
+    part = f"{latest.done / max(1, latest.total):.1%}"
     output.print(f"done     {format_count(latest.done)} of {format_count(latest.total)}, {part}")
     if not report.finished:
         output.print(f"rate     {format_rate(latest.rate)}, {latest.miners} miners")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from nonsuch.cli.terminal import (
     format_rate,
     job_progress,
     output,
+    printable,
 )
 from nonsuch.live.driver import Node
 from nonsuch.live.run import run
@@ -45,6 +47,9 @@ __all__ = ["ask_pool", "submit", "submit_question"]
 EXIT_NOT_FOUND = 1
 EXIT_SIGNAL = 128
 JOB_BYTES = 8
+
+SILENT_SECONDS = 5.0
+"""After so long without a word from a pool people are told. It tells of a job twice a second."""
 
 
 def submit(
@@ -100,11 +105,9 @@ def submit_question(
         _check_liteminer(question, detach=detach)
     asked = ask_pool(wish, place, access, stays=not detach, liteminer=liteminer)
     if asked.signal:
-        if liteminer:
-            errors.print("nonsuch: stopped; a LiteMiner pool forgets the job", markup=False)
-        else:
-            back = f"come back: nonsuch status {place} {wish.job} --wait"
-            errors.print(f"nonsuch: job {wish.job} goes on; {back}", markup=False)
+        errors.print(
+            f"nonsuch: {_left_behind(asked, wish, place, liteminer=liteminer)}", markup=False
+        )
         return EXIT_SIGNAL + asked.signal
     if asked.core.answer is None:
         _print_job(wish, place, json=json)
@@ -117,28 +120,67 @@ def submit_question(
     return 0 if report.found else EXIT_NOT_FOUND
 
 
+def _left_behind(asked: Asked, wish: Submit, place: Place, *, liteminer: bool) -> str:
+    """What becomes of a job whose client leaves."""
+    if not asked.reached:
+        return f"stopped; no pool was reached at {place}, and nothing was submitted"
+    if liteminer:
+        return "stopped; a LiteMiner pool forgets the job"
+    command = f"nonsuch status {place} {wish.job}"
+    if asked.progress is None:
+        silent = f"stopped; the pool at {place} has not answered"
+        return f"{silent}, and may have the job or not, which says: {command}"
+    return f"job {wish.job} goes on; come back: {command} --wait"
+
+
 class Asked:
     """A wish that was said to a pool: the client at its end, and what it heard."""
 
-    def __init__(self, core: Client) -> None:
+    def __init__(self, core: Client, place: Place) -> None:
         self.core = core
         self.signal = 0
         self.report = b""
         self.progress: facts.Progressed | None = None
+        self.reached = False
+        self._place = place
+        self._connected = False
+        self._word = asyncio.Event()
 
     def __call__(self, fact: object) -> None:
         """Hear a fact."""
+        self._word.set()
         match fact:
+            case facts.PoolReached():
+                self.reached = self._connected = True
             case facts.Progressed():
                 self.progress = fact
             case facts.Reported(statistics=statistics):
                 self.report = statistics
             case facts.ConnectionLost(why=why):
-                errors.print(f"nonsuch: {why}; trying again", style="dim", markup=False)
+                self._connected = False
+                _say(f"{why}; trying again")
             case facts.PoolRefused(reason=why):
-                errors.print(f"nonsuch: {why}; trying again", style="dim", markup=False)
+                _say(f"{why}; trying again")
             case _:
                 pass
+
+    async def tell_silence(self) -> None:
+        """Say, once a silence, that a pool which lets us in says nothing. It is waited for."""
+        told = False
+        while True:
+            self._word.clear()
+            try:
+                await asyncio.wait_for(self._word.wait(), SILENT_SECONDS)
+                told = False
+            except TimeoutError:
+                if self._connected and not told:
+                    told = True
+                    _say(f"the pool at {self._place} does not answer; waiting")
+
+
+def _say(text: str) -> None:
+    """While something lasts. A part of it may be what a stranger said."""
+    errors.print(f"nonsuch: {printable(text)}", style="dim", markup=False)
 
 
 def ask_pool(
@@ -150,7 +192,7 @@ def ask_pool(
     wire: Callable[[], Wire] = (
         LiteMinerClientWire if liteminer else lambda: PoolWire(accepts_puzzles=True)
     )
-    asked = Asked(core)
+    asked = Asked(core, place)
     address = access.address(place, wire)
     with job_progress(_expected_work(wish)) as show:
 
@@ -159,7 +201,9 @@ def ask_pool(
             if isinstance(fact, facts.Progressed):
                 show(fact)
 
-        asked.signal = run(lambda: Node(core, dial=address, observe=observe))
+        # A LiteMiner pool says nothing before it has the answer.
+        beside = None if liteminer else asked.tell_silence
+        asked.signal = run(lambda: Node(core, dial=address, observe=observe), beside)
     if core.failure is not None:
         raise LocalError(f"the pool at {place}: {core.failure}")
     return asked

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from nonsuch import Progress
 from nonsuch.networks.pool.facts import Progressed
@@ -89,7 +90,8 @@ def live_line() -> Iterator[Callable[[str], None]]:
         yield lambda _text: None
         return
     with errors.status("starting") as status:
-        yield status.update
+        # What strangers call their jobs is shown too: it is neither markup nor moves the cursor.
+        yield lambda text: status.update(Text(printable(text)))
 
 
 def is_shown_live() -> bool:
