@@ -322,3 +322,23 @@ def test_a_full_disk_is_told_in_one_line() -> None:
         )
     assert process.returncode == 2
     assert process.stderr == b"nonsuch: cannot write the result: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--pool", "127.0.0.1", "--threads", "2"), "--threads is of no use here: a pool has"),
+        (("--pool", "127.0.0.1", "--engine", "threads"), "--engine is of no use here: a pool has"),
+        (("--pool", "127.0.0.1", "--insecure"), "--insecure is of no use here: a pool has"),
+        (("--token-file", "token"), "--token-file is of no use here: it is about the pool"),
+        (("--tls",), "--tls is of no use here: it is about the pool of --pool: name it"),
+        (("--tls-ca", "pool.crt"), "--tls-ca is of no use here: it is about the pool"),
+        (("--pool", "127.0.0.1", "--token-file", "/none/token"), "cannot read the token from"),
+    ],
+)
+def test_options_that_mean_nothing_with_a_pool_or_without_are_refused(
+    run: Run, options: tuple[str, ...], complaint: str
+) -> None:
+    answer = run("solve", "hello", "--upto", "9", *options)
+    assert answer.code == 2
+    assert complaint in answer.errors

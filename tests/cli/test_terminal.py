@@ -11,6 +11,7 @@ from rich.console import Console
 from nonsuch.cli import submit, terminal
 from nonsuch.cli.access import Place
 from nonsuch.cli.commands import _complain
+from nonsuch.cli.inputs import read_question
 from nonsuch.cli.logs import fact_logger
 from nonsuch.networks.pool.client import Client
 from nonsuch.networks.pool.facts import MinerJoined, PoolReached, Progressed
@@ -47,7 +48,7 @@ def test_a_complaint_is_one_harmless_line(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_who_stops_waiting_is_told_what_became_of_the_job() -> None:
-    wish = submit._submit(submit.read_question(b"hello", "plain", None, None, "9"))
+    wish = submit._submit(read_question(b"hello", "plain", None, None, "9"))
     asked = submit.Asked(Client(Hello("client"), Watch("a"), random.Random(1)), PLACE)
 
     def last_word() -> str:

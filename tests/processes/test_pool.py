@@ -131,6 +131,8 @@ def test_ctrl_c_leaves_the_job_and_cancel_ends_it(network: Network) -> None:
     pool.wait_for("miner joined")
     client = network.submit("endless", 2**63)
     job = pool.wait_for("job accepted")["job"]
+    # Another is told of it, and so the client was.
+    assert network.start("status", network.address, job).wait() == 0
     client.signal(signal.SIGINT)
     assert client.wait() == 130
     assert f"job {job} goes on" in client.errors
@@ -246,9 +248,10 @@ def test_a_job_whose_answer_is_none_is_1_for_whoever_asks(network: Network) -> N
     client = network.start(*impossible, "--detach")
     assert client.wait() == 0
     job = client.output.strip()
-    for options in (("--wait",), (), ("--json",)):
-        later = network.start("status", network.address, job, *options)
-        assert later.wait() == 1, later.errors
+    for options in (("--wait",), ()):
+        assert network.start("status", network.address, job, *options).wait() == 1
+    later = network.start("status", network.address, job, "--json")
+    assert later.wait() == 1
     assert later.facts[0]["nonce"] is None
 
 
@@ -386,6 +389,11 @@ def test_a_pool_with_a_certificate_is_spoken_to_in_tls(network: Network) -> None
     network.miner("m", "--tls-ca", str(certificate))
     client = network.submit("in private", SMALL, "--tls-ca", str(certificate))
     assert answer_of(client).nonce == nonsuch.solve("in private", SMALL).nonce
+    solved = network.start(
+        *("solve", "in private", "--upto", "99", "--pool", network.address, "--json"),
+        *("--tls-ca", str(certificate)),
+    )
+    assert answer_of(solved).nonce == nonsuch.solve("in private", 99).nonce
     stranger = network.submit("no authority knows it", SMALL, "--tls")
     assert stranger.wait() == 2
     assert "certificate" in stranger.errors

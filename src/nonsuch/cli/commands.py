@@ -1,9 +1,9 @@
 """`nonsuch`: the commands put together, and the one place where errors become exit codes.
 
-0    done
+0    done; or stopped by a signal, where a command runs until it is
 1    done, and the answer is no: not found, not valid; or nobody reads the output any more
 2    the request made no sense, or the output cannot be written; one line says why
-130  stopped by Ctrl-C (143 by a termination signal)
+130  stopped by Ctrl-C before it was done (143 by a termination signal)
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from nonsuch import First, Goal, Halt, LocalError, Outcome, Puzzle
+from nonsuch import First, Goal, Halt, Outcome, Puzzle
 from nonsuch.cli import options
 from nonsuch.cli.access import Access, parse_address
 from nonsuch.cli.engines import opened_engine
@@ -39,7 +39,17 @@ EXIT_SIGNAL = 128
 COVERED_SHOWN_MAX = 8
 
 
+_POOL_USELESS = dict.fromkeys(
+    ("threads", "engine", "insecure"), "a pool has miners of its own; leave it out, or --pool"
+)
+_ALONE_USELESS = dict.fromkeys(
+    ("token_file", "tls", "tls_ca"), "it is about the pool of --pool: name it"
+)
+"""Options that mean nothing with --pool, or without, and why."""
+
+
 def solve(
+    context: typer.Context,
     message: options.Message = None,
     upto: options.Upto = None,
     start: options.Start = None,
@@ -58,6 +68,9 @@ def solve(
         str | None,
         typer.Option("--pool", metavar="HOST:PORT", help="Let this pool do it; see `submit`."),
     ] = None,
+    token_file: options.TokenFile = None,
+    tls: options.Tls = False,
+    tls_ca: options.TlsAuthority = None,
     json: options.Json = False,
 ) -> int:
     """Find the lowest hash of a range, or the first that meets a target.
@@ -66,17 +79,16 @@ def solve(
     With a target, by option or by preset, the first nonce that meets it. Ctrl-C prints the best so
     far and what was searched, and exits with 130. Exit code 1: no nonce of the range meets it.
     """
+    options.refuse_useless(context, _ALONE_USELESS if pool is None else _POOL_USELESS)
     check_threads(threads)
     content = read_message(message, file, hexadecimal=hexadecimal, binary=binary)
     wanted = chosen_target(zeros=zeros, bits=bits, target=target, difficulty=difficulty)
     puzzle, nonces, goal = read_question(content, preset, wanted, start, upto)
-    if engine != THREADS and pool is not None:
-        raise LocalError("a pool has miners of its own: leave --engine or --pool out")
-    check_insecure(engine, insecure=insecure)
     if pool is not None:
-        return submit_question(
-            Question(puzzle, nonces, goal), parse_address(pool, "--pool"), Access.found(), json=json
-        )
+        place = parse_address(pool, "--pool")
+        access = Access.found(token_file, tls=tls, authority=tls_ca)
+        return submit_question(Question(puzzle, nonces, goal), place, access, json=json)
+    check_insecure(engine, insecure=insecure)
     halt = Halt()
     # Before the search there is nothing to tell: a signal then ends the command.
     with (
