@@ -116,7 +116,9 @@ class Play:
         plan = self._plan = random.Random(f"{self.network} {seed}")
         self._network = plan.choice(list(NETWORKS))
         self._world = World(seed, NETWORKS[self._network], ranks=ranks, trace_lines=TRACE_LINES)
-        self._cheats = tuple(plan.sample(list(CHEATS), plan.choice([0, 0, 1, 2])))
+        # Two of a kind lie alike: neither may vouch for the other.
+        self._cheats = tuple(plan.choices(list(CHEATS), k=plan.choice([0, 0, 1, 2])))
+        self._liars = {f"{kind}-{place}": kind for place, kind in enumerate(self._cheats)}
         audit = plan.choice([0.02, 0.2, 1.0])
         self._thorough = audit == 1.0
         self._settings = PoolSettings(audit_fraction=audit, jobs_max=10)
@@ -185,9 +187,9 @@ class Play:
             rate = 10 ** plan.uniform(2, 3.5)
             self._add(name, self._miner(name, rate), rate)
             self._perhaps_workers(name, rate)
-        for kind in self._cheats:
-            self._add(kind, self._cheat(kind), 1000.0)
-            self._perhaps_workers(kind, 1000.0)
+        for name, kind in self._liars.items():
+            self._add(name, self._cheat(kind), 1000.0)
+            self._perhaps_workers(name, 1000.0)
 
     def _add(
         self,
@@ -245,7 +247,7 @@ class Play:
         victim = plan.choice(
             [*self._honest, *self._honest, "pool", *(j.client for j in self._jobs)]
         )
-        others = [*self._honest, *self._cheats, *(job.client for job in self._jobs), "pool"]
+        others = [*self._honest, *self._liars, *(job.client for job in self._jobs), "pool"]
         seconds = plan.uniform(0.1, 12)
         kind = plan.choice(["crash", "freeze", "slow", "partition", "cut"])
         keep_disk = plan.random() < 0.8
@@ -308,7 +310,7 @@ class Play:
         """Nothing is wrong any more, but that a worker here and there still stands still."""
         world = self._world
         world.heal()
-        for name in (*self._honest, *self._cheats, "pool", *(job.client for job in self._jobs)):
+        for name in (*self._honest, *self._liars, "pool", *(job.client for job in self._jobs)):
             if self._exists(name):
                 self._restart(name, keep_disk=True)
                 world.thaw(name)

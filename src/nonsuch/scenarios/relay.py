@@ -45,21 +45,21 @@ class _Play(Play):
                 self._add_miner(f"{name}-miner-{number}", name)
         if plan.random() < 0.3:
             self._add_miner("miner", "pool")
-        for kind in self._cheats:
-            self._liar(kind)
+        for name, kind in self._liars.items():
+            self._liar(name, kind)
 
     def _add_miner(self, name: str, above: str) -> None:
         rate = 10 ** self._plan.uniform(2, 3.5)
         self._honest.append(name)
         self._add(name, self._miner(name, rate), rate, above=above)
 
-    def _liar(self, kind: str) -> None:
+    def _liar(self, name: str, kind: str) -> None:
         """A miner of a relay's, or a relay with an honest miner of its own."""
         if self._plan.random() < 0.5:
-            self._add(kind, self._cheat(kind), 1000.0, above=self._plan.choice(self._relays))
+            self._add(name, self._cheat(kind), 1000.0, above=self._plan.choice(self._relays))
             return
-        self._add(kind, self._lying_relay(kind), HASH_RATE, listens=True)
-        self._add_miner(f"{kind}-miner", kind)
+        self._add(name, self._lying_relay(kind), HASH_RATE, listens=True)
+        self._add_miner(f"{name}-miner", name)
 
     def _relay(self, name: str) -> Callable[[], Core]:
         hello = Hello("miner", name=name, rate=self._plan.choice([0.0, 1000.0, 10_000.0]))

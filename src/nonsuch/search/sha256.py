@@ -32,7 +32,10 @@ from enum import Enum
 from math import isqrt
 from typing import NamedTuple
 
+from nonsuch.work.puzzle import BLOCK_SIZE
+
 __all__ = [
+    "BLOCK_SIZE",
     "INITIAL_STATE",
     "ROTATIONS",
     "ROUND_CONSTANTS",
@@ -50,7 +53,6 @@ __all__ = [
 ]
 
 WORD_MASK = 0xFFFFFFFF
-BLOCK_SIZE = 64
 BLOCK_WORDS = 16
 ROUNDS = 64
 

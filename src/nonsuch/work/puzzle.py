@@ -24,7 +24,10 @@ from nonsuch.errors import LocalError
 from nonsuch.work.nonce import Decimal, NonceEncoding
 from nonsuch.work.target import Target
 
-__all__ = ["Merit", "Proof", "Puzzle"]
+__all__ = ["BLOCK_SIZE", "Merit", "Proof", "Puzzle"]
+
+BLOCK_SIZE = 64
+"""What SHA-256 takes at once (FIPS 180-4)."""
 
 DIGEST_SIZE = 32
 DIGEST_BITS = 8 * DIGEST_SIZE
@@ -56,6 +59,12 @@ class Puzzle:
             raise LocalError(f'byte order is "big" or "little", not {self.order!r}')
         if not 1 <= self.rank_bits <= DIGEST_BITS:
             raise LocalError(f"a rank has 1 to {DIGEST_BITS} bits, not {self.rank_bits}")
+
+    @property
+    def kind(self) -> str:
+        """What puzzles have in common whose nonces take about as long to hash: for rates."""
+        blocks = (len(self.prefix) % BLOCK_SIZE + len(self.suffix)) // BLOCK_SIZE
+        return f"{self.hash} {type(self.nonce).__name__} {blocks.bit_length()}"
 
     def preimage(self, nonce: int) -> bytes:
         """The bytes that are hashed. Raises `LocalError` where the nonce does not fit its field."""

@@ -13,7 +13,8 @@ honest" does (Page's CUSUM test over Wald's likelihood ratio, for two rates of s
 
 Suspicion is not proof, chance can raise it (about once in `FALSE_ALARM_SHARDS` shards of an honest
 miner). It leads to an audit: somebody else scans the same shard, and a share that the first left
-out *is* proof.
+out *is* proof. That two name the same is none where both name too few (`shares_least`): two that
+sleep agree.
 
 Sources: E. S. Page, "Continuous Inspection Schemes" (1954); A. Wald, "Sequential Analysis" (1947);
 shares themselves are how mining pools have paid their miners since 2010.
@@ -21,6 +22,7 @@ shares themselves are how mining pools have paid their miners since 2010.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from operator import lt
@@ -42,6 +44,7 @@ __all__ = [
     "hashed_extremes",
     "limit_of_bits",
     "share_limit",
+    "shares_least",
 ]
 
 SHARES_EXPECTED = 32
@@ -52,6 +55,9 @@ SHARES_MAX = 256
 
 FALSE_ALARM_SHARDS = 1000
 """How many shards an honest miner returns, on average, between two needless audits. At least."""
+
+UNSEARCHED_ODDS = 1e-6
+"""Odds of an honest shard with so few shares that it does not look searched: some nine of 32."""
 
 _SOME, _MANY = 0.1, 0.5
 """What a miner is compared with: one that skips a tenth of its nonces, and one that skips half."""
@@ -97,6 +103,20 @@ def limit_of_bits(bits: int) -> Target:
 def expected_shares(count: int, limit: Target) -> float:
     """How many of `count` nonces meet the limit on average."""
     return math.ldexp(count * (limit.value + 1), -DIGEST_BITS)
+
+
+@functools.lru_cache(maxsize=4096)
+def shares_least(expected: float) -> int:
+    """With how many shares a shard that should have so many looks searched.
+
+    Fewer have less than `UNSEARCHED_ODDS`. Remembered, because sizes repeat.
+    """
+    least, odds, term = 0, 0.0, math.exp(-expected)
+    while odds + term < UNSEARCHED_ODDS and least < SHARES_MAX:
+        least += 1
+        odds += term
+        term *= expected / least
+    return least
 
 
 def hashed_extremes(puzzle: Puzzle, nonces: Sequence[int]) -> Extremes | None:

@@ -473,6 +473,10 @@ class Room:
             if not busy and not self.searches:
                 return
 
+    def hears(self, event: Event) -> None:
+        self._tell_pool(event)
+        self._go()
+
     def _go(self) -> None:
         while self._queue:
             self._queue.popleft()()
@@ -633,6 +637,10 @@ def test_a_client_may_ask_for_all_there_is() -> None:
         nonce = number << 62
         value = puzzle.compared(puzzle.digest(nonce))
         room.says(miner, encoder.encode(gob.Message(3, "x", nonce=nonce, hash=value)))
+        # So high a hash is hardly the lowest of so many, and the pool has a look at them itself.
+        task, search = room.searches.popitem()
+        assert search.nonces == range(nonce, min(nonce + 2**62, NONCE_MAX))
+        room.hears(Searched(task, search.nonces.stop, ()))
     last = heard(miner.received)[-1]
     assert (last.lower, last.upper) == (3 << 62, NONCE_MAX)
     answer = heard(client.received)[0]

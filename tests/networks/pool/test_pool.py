@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonsuch.networks.pool import facts, leases
-from nonsuch.networks.pool.audits import UNAUDITED_MAX
+from nonsuch.networks.pool.audits import UNAUDITED_MAX, Scan
 from nonsuch.networks.pool.messages import (
     PROTOCOL,
     Answer,
@@ -38,7 +38,7 @@ from nonsuch.networks.pool.messages import (
     target_of,
 )
 from nonsuch.networks.pool.miner import Miner
-from nonsuch.networks.pool.pool import Pool
+from nonsuch.networks.pool.pool import ASK_WORDS, Pool
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot, Life, ShardDone
 from nonsuch.networks.pool.roster import WORDS_MAX
 from nonsuch.networks.pool.settings import PoolSettings
@@ -66,10 +66,18 @@ from nonsuch.node import (
 )
 from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.work.goals import Shares
+from nonsuch.work.nonce import SquareDifference
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.ranges import RangeSet
-from nonsuch.work.shares import SHARES_EXPECTED, limit_of_bits, share_limit
+from nonsuch.work.shares import (
+    SHARES_EXPECTED,
+    Rehash,
+    expected_shares,
+    hashed_extremes,
+    limit_of_bits,
+    share_limit,
+)
 from nonsuch.work.target import Target
 
 PUZZLE = plain(b"a pool by hand ")
@@ -169,13 +177,15 @@ class Table:
         records: Sequence[object] = (),
         begin: float = 0.0,
         seed: int = 0,
+        rehash: Rehash = hashed_extremes,
     ) -> None:
-        self.pool = Pool(chosen, random.Random(seed))
+        self.pool = Pool(chosen, random.Random(seed), rehash)
         self.now = begin
         self.seats: dict[int, Seat] = {}
         self.persisted: list[Persist] = []
         self.facts: list[object] = []
         self.puzzles: dict[str, Puzzle] = {}
+        self.searches: dict[int, Search] = {}
         self.happens(Started(tuple(records)))
 
     def happens(self, event: Event) -> list[Effect]:
@@ -191,9 +201,19 @@ class Table:
                     self.persisted.append(effect)
                 case Emit(fact=fact):
                     self.facts.append(fact)
+                case Search(task=task):
+                    self.searches[task] = effect
+                case Cancel(task=task):
+                    del self.searches[task]
                 case _:
                     pass
         return effects
+
+    def searches_itself(self) -> None:
+        """The pool comes to the end of what it has begun to search."""
+        for task, search in list(self.searches.items()):
+            del self.searches[task]
+            self.happens(searched(search))
 
     def passes(self, until: float) -> list[Effect]:
         """Time goes by, tick by tick."""
@@ -234,7 +254,7 @@ class Table:
         return self.pool.statistics(self.now)
 
     def finish(self, *miners: Seat, seconds: float = 600.0) -> None:
-        """These miners do all that they are given, until there is nothing more."""
+        """These miners and the pool do all that they are given, until there is nothing more."""
         until = self.now + seconds
         while self.statistics.jobs and self.now < until:
             busy = [miner for miner in miners if miner.leases]
@@ -242,6 +262,7 @@ class Table:
                 if miner.leases:
                     miner.works()
             self.passes(self.now + 0.25)
+            self.searches_itself()
 
 
 class Seat:
@@ -1055,7 +1076,61 @@ def test_beats_that_come_too_often_are_not_looked_at_and_then_cost() -> None:
     for _ in range(100):
         assert miner.closed is None
         miner.says(Beat())
-    assert miner.closed == f"more than {WORDS_MAX} beats or capacities in 1 s"
+    assert miner.closed == f"more than {WORDS_MAX} messages that are no work in 1 s"
+
+
+def test_results_that_nobody_waits_for_cost() -> None:
+    table = Table(THOROUGH)
+    client, miner = table.client(), table.miner()
+    client.says(submit(10**6))
+    late = Result(miner.lease.lease, 500, ())
+    client.says(Withdraw("job"))
+    miner.says(late)  # This one was on its way.
+    said = 0
+    while miner.closed is None:
+        miner.says(late)
+        said += 1
+        assert said < 2 * WORDS_MAX
+    assert miner.closed == f"more than {WORDS_MAX} messages that are no work in 1 s"
+
+
+def test_the_results_of_all_leases_that_were_revoked_may_still_come() -> None:
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=10))
+    client, miner = table.client(), table.miner()
+    miner.says(Capacity(2 * WORDS_MAX))
+    client.says(submit(10**6))
+    table.passes(1.0)
+    held = list(miner.leases.values())
+    assert len(held) == 2 * WORDS_MAX
+    client.says(Withdraw("job"))
+    for lease in held:
+        miner.says(Result(lease.lease, lease.start + lease.count, ()))
+    assert table.statistics.errors == 0
+    assert miner.closed is None
+
+
+def test_a_client_that_asks_and_asks_is_told_so_often_and_no_more() -> None:
+    table = Table()
+    client = table.client()
+    while client.closed is None:
+        client.says(Ask())
+    assert len(client.of(Report)) == WORDS_MAX // ASK_WORDS
+    patient = table.client()
+    for _ in range(100):
+        patient.says(Ask())
+        table.passes(table.now + 0.25)
+    assert len(patient.of(Report)) == 100
+
+
+def test_a_newcomer_has_no_more_than_some_times_what_others_have_shown() -> None:
+    table = Table()
+    client, known = table.client(), table.miner("known", rate=1000.0)
+    client.says(submit(10**9))
+    for _ in range(20):
+        table.passes(table.now + known.lease.count / 1000.0)
+        known.works()
+    boaster = table.miner("boaster", rate=1e12)
+    assert 0 < boaster.lease.count <= 8 * 1000
 
 
 def test_a_miner_whose_slots_change_all_the_time_is_told_of_once_a_second() -> None:
@@ -1107,6 +1182,41 @@ def test_shards_follow_the_measured_rate_and_shrink_at_the_end() -> None:
     assert all(later <= size for size, later in pairwise(tail))
     assert 400 * 0.9 <= min(tail[:-1]) <= 440  # A tenth of a second.
     assert client.answers == [lowest(PUZZLE, 0, 60_000)]
+
+
+SLOW = Puzzle(b"", SquareDifference(5))
+"""Takes fifty times as long a nonce, in the stories below, as the usual puzzle."""
+
+
+def paces(miner: Seat, per_second: dict[str, float], seconds: float) -> Counter[str]:
+    """It searches its leases in their order, each at its own pace. How long it was at each job."""
+    table, until = miner.table, miner.table.now + seconds
+    spent: Counter[str] = Counter()
+    while table.now < until:
+        lease = miner.lease
+        needed = lease.count / per_second[lease.job]
+        while needed > 0:
+            table.passes(table.now + min(0.5, needed))
+            needed -= 0.5
+            miner.beats()
+        assert lease.lease in miner.leases, "it was taken away"
+        spent[lease.job] += round(1000 * lease.count / per_second[lease.job])
+        del miner.leases[lease.lease]
+        limit = limit_of_bits(lease.share_bits)
+        expected = round(expected_shares(lease.count, limit))
+        shares = tuple(range(lease.start, lease.start + expected))
+        miner.says(Result(lease.lease, lease.start + lease.count, shares))
+    return spent
+
+
+def test_shards_of_a_slow_puzzle_take_no_longer_and_both_jobs_get_on() -> None:
+    table = Table(TRUSTING, rehash=lambda _puzzle, nonces: ((2**255, nonces[0]), 0))
+    client, miner = table.client(), table.miner("miner", rate=50_000.0)
+    client.says(submit(10**12, job="slow", puzzle=SLOW))
+    client.says(submit(10**12, job="fast"))
+    spent = paces(miner, {"slow": 1000.0, "fast": 50_000.0}, 300.0)
+    assert table.statistics.requeues == {}
+    assert 0.8 < spent["slow"] / spent["fast"] < 1.25
 
 
 def test_a_miner_that_says_nothing_of_its_rate_gets_a_small_shard_first() -> None:
@@ -1587,6 +1697,86 @@ def test_two_cheats_keep_the_same_share_back_and_one_of_them_more() -> None:
     assert client.answers == [best]
 
 
+def test_the_first_shard_of_each_new_name_is_scanned_again() -> None:
+    """Who hangs up before it is found out, and comes back, is found out each time."""
+    table = Table(PoolSettings(audit_fraction=0.05, shard_nonces=500))
+    client, honest = table.client(), table.miner("honest")
+    client.says(submit(20_000))
+    honest.works()
+    for number in range(5):
+        lazy = table.miner(f"lazy-{number}")
+        lazy.lies = lies_as("skips")
+        lazy.works()
+        lazy.leaves()
+        honest.works()
+        honest.works()
+    table.finish(honest, table.miner())
+    assert cheats(table) == [f"lazy-{number}" for number in range(5)]
+    assert client.answers == [lowest(PUZZLE, 0, 20_000)]
+
+
+def test_an_audit_of_very_many_nonces_is_begun_at_once() -> None:
+    """Of a range, Python asks each number whether it equals what is no number."""
+    scan = Scan(2**62, (5,), None)
+    assert scan.within(range(2**62)) == scan
+
+
+def test_two_that_sleep_agree_and_neither_is_believed() -> None:
+    table = Table(THOROUGH)
+    client, suspect = table.client(), table.miner("suspect")
+    client.says(submit(500))
+    shares = suspect.result().nonces
+    suspect.lies = lies_as("sleeps")
+    suspect.works()
+    auditor = table.miner("auditor")
+    auditor.lies = lies_as("sleeps")
+    table.passes(1.0)
+    effects = auditor.works()
+    assert cheats(table) == []
+    assert client.answers == []
+    assert [each.nonces for each in effects if isinstance(each, Search)] == [range(500)]
+    table.happens(Searched(2, 500, shares))
+    assert cheats(table) == ["suspect", "auditor"]
+    assert client.answers == [lowest(PUZZLE, 0, 500)]
+
+
+def test_a_shard_that_has_no_share_is_scanned_by_the_pool_too_and_its_miner_stays() -> None:
+    table = Table(msgspec.structs.replace(THOROUGH, audit_fraction=0.0))
+    client, unlucky = table.client(), table.miner("unlucky")
+    client.says(submit(500))
+    table.miner("another")
+    for seat in (unlucky, table.seats[3]):
+        table.passes(table.now + 1.0)
+        lease = seat.lease
+        assert seat.ranges == [(0, 500)]
+        seat.leases.clear()
+        seat.says(Result(lease.lease, 500, ()))
+    assert client.answers == []
+    table.happens(Searched(1, 500, ()))  # There is such a shard in a thousand million million.
+    assert cheats(table) == []
+    assert client.answers == [500]
+
+
+def test_a_job_among_sleepers_waits_for_one_who_is_awake() -> None:
+    """No audit, and so many that sleep that auditors do: what they say is not the answer."""
+    table = Table(msgspec.structs.replace(HARDLY, audit_fraction=0.0, shard_nonces=None))
+    client = table.client()
+    client.says(submit(200_000))
+    sleepers = [table.miner(f"sleeper-{number}", rate=1e12) for number in range(4)]
+    for sleeper in sleepers:
+        sleeper.lies = lies_as("sleeps")
+    for _ in range(20):
+        for sleeper in sleepers:
+            if sleeper.leases:
+                sleeper.works()
+        table.passes(table.now + 0.25)
+    assert client.answers == []
+    honest = table.miner("honest")
+    table.finish(honest, *sleepers)
+    assert client.answers == [lowest(PUZZLE, 0, 200_000)]
+    assert set(cheats(table)) <= {f"sleeper-{number}" for number in range(4)}
+
+
 def test_a_pool_with_one_miner_scans_again_itself() -> None:
     table = Table(THOROUGH)
     client, miner = table.client(), table.miner("only")
@@ -1700,7 +1890,9 @@ def blind_table(chosen: PoolSettings) -> tuple[Table, Seat, Seat, Puzzle]:
 
 
 def test_a_blind_miner_has_one_lease_and_no_limit() -> None:
-    table, client, blind, puzzle = blind_table(PoolSettings(audit_fraction=0, shard_nonces=500))
+    table, client, blind, puzzle = blind_table(
+        PoolSettings(audit_fraction=0, blind_audit_fraction=0, shard_nonces=500)
+    )
     assert blind.ranges == [(0, 500)]
     assert blind.lease.share_bits == 0
     table.finish(blind)

@@ -33,7 +33,7 @@ from nonsuch.networks.pool.messages import (
 )
 from nonsuch.networks.pool.records import JobOpened, JobSnapshot, ShardDone
 from nonsuch.networks.pool.relay import Relay
-from nonsuch.networks.pool.roster import Miner, Peer, Roster, Unaudited
+from nonsuch.networks.pool.roster import Grant, Miner, Peer, Roster, Unaudited
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.statistics import PoolStatistics
 from nonsuch.node import (
@@ -58,6 +58,7 @@ from nonsuch.node import (
     Tick,
 )
 from nonsuch.work.goals import First, Goal, Lowest, Shares
+from nonsuch.work.leases import Shard
 from nonsuch.work.nonce import Decimal
 from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
@@ -610,7 +611,10 @@ def seated(roster: Roster, number: int, rate: float) -> Miner:
     roster.add(peer)
     miner = Miner(peer, f"miner-{number}", 0.0)
     roster.add_miner(peer, miner)
-    roster.returned(miner, int(rate), 0.0, 1.0)
+    job = Job(JobOpened("job", FORM, 0, 10**6, None), 0, 0.0)
+    shard = Shard(0, int(rate), [1])
+    grant = Grant(1, job, shard, miner, None, 0.0, 0, shard.stop, 1.0)
+    roster.returned(grant, shard.count, 1.0)
     return miner
 
 

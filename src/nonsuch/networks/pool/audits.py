@@ -96,14 +96,20 @@ class Scan(msgspec.Struct, frozen=True):
     def within(self, nonces: range) -> Scan:
         """What it says of these nonces alone."""
         shares = tuple(nonce for nonce in self.shares if nonce in nonces)
-        hit = self.hit if self.hit in nonces else None
+        # Asked for None, a range would look at each of its numbers.
+        hit = self.hit if self.hit is not None and self.hit in nonces else None
         return Scan(min(self.stop, nonces.stop), shares, self.best, hit)
 
 
 class Audit:
-    """A shard, or the piece of it that the lots have chosen, to be scanned again."""
+    """A shard, or the piece of it that the lots have chosen, to be scanned again.
+
+    It is `doubtful` where its suspect has named too few: no other miner's word is enough then, and
+    `witness` is the one that has agreed.
+    """
 
     __slots__ = (
+        "doubtful",
         "entry",
         "job",
         "losses",
@@ -113,6 +119,7 @@ class Audit:
         "start",
         "stop",
         "suspect",
+        "witness",
     )
 
     def __init__(
@@ -124,6 +131,8 @@ class Audit:
         quota: Quota,
         nonces: range,
         now: float,
+        *,
+        doubtful: bool = False,
     ) -> None:
         self.job = job
         self.start = nonces.start
@@ -134,6 +143,8 @@ class Audit:
         self.quota = quota
         self.losses = 0
         self.since = now
+        self.doubtful = doubtful
+        self.witness: Miner | None = None
 
     @property
     def count(self) -> int:
@@ -198,6 +209,11 @@ class AuditDesk:
         self.given: dict[Audit, Grant] = {}
         self.own_rate = 0.0
 
+    @property
+    def full(self) -> bool:
+        """Whether as many wait as ever may."""
+        return len(self.waiting) >= AUDITS_MAX
+
     def add(self, audit: Audit) -> None:
         """One more. The job waits for it."""
         audit.job.audits += 1
@@ -226,6 +242,12 @@ class AuditDesk:
         self.lose(audit)
         self.waiting.appendleft(audit)
 
+    def keep(self, audit: Audit, witness: Miner) -> None:
+        """A miner agrees with one that is doubtful: the pool does it as well."""
+        audit.witness = witness
+        audit.losses = LOSSES_MAX
+        self.waiting.appendleft(audit)
+
     def take_for(self, miner: Miner, now: float) -> Audit | None:
         """The next audit that this miner can do, and should: not one of itself."""
         for _ in range(min(len(self.waiting), AUDITS_LOOK_MAX)):
@@ -252,7 +274,7 @@ class AuditDesk:
         if not usual or miner.slot_rate >= usual:
             return miner.measured or not usual
         seconds_max = SHARDS_AN_AUDIT_MAX * self._settings.shard_seconds
-        return miner.measured and audit.count <= seconds_max * miner.slot_rate
+        return miner.measured and audit.count <= seconds_max * miner.pace(audit.job)
 
     def pieces(self, suspect: Miner, count: int, fraction: float) -> int:
         """In how many pieces so many nonces are cut, of which one takes an auditor a shard's time.

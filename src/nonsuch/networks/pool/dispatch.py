@@ -1,9 +1,9 @@
 """Which job a miner works for next, and how large a piece of it it gets.
 
-**Fairness.** Each job counts the nonces that were leased of it; the job with the fewest is served
-next (start-time fair queueing; Goyal, Vin and Cheng, 1996). A job that comes, or that had nothing
-to lease for a while, begins at the count of whoever is served now, so it can neither be starved by
-a huge job nor catch up on time in which it did not exist.
+**Fairness.** Each job counts the nonces that were leased of it, those that take longer for
+more; the job with the fewest is served next (start-time fair queueing; Goyal, Vin and Cheng, 1996).
+A job that comes, or that had nothing to lease for a while, begins at the count of whoever is served
+now, so it can neither be starved by a huge job nor catch up on time in which it did not exist.
 
 **Size.** A shard should take its miner `shard_seconds`. Toward the end of a job shards shrink with
 what is left, to the miner's part of half of it, down to `TAIL_SECONDS`: so all miners come to the
@@ -25,6 +25,7 @@ from typing import NamedTuple
 from nonsuch.networks.pool.job import Job
 from nonsuch.networks.pool.roster import Grant, Miner, Roster
 from nonsuch.networks.pool.settings import PoolSettings
+from nonsuch.work.leases import Shard
 from nonsuch.work.shares import expected_shares, share_limit
 from nonsuch.work.target import Target
 
@@ -38,6 +39,9 @@ FIRST_SECONDS = 0.25
 
 RATE_HINT_MAX = 1e12
 """No miner is believed to be faster before it has shown it."""
+
+FIRST_FACTOR = 8.0
+"""Nor so many times faster than the slots of others, once they have shown what they do."""
 
 COUNT_MAX = 2**56
 """Nonces in a shard: more would be a rate that no machine has."""
@@ -135,18 +139,38 @@ class Dispatcher:
         """How many nonces of the job this miner should get now."""
         if self._settings.shard_nonces is not None:
             return self._settings.shard_nonces
-        if not miner.slot_rate:
+        rate = self._believed(miner, job)
+        if not rate:
             if not self._roster.rate:
                 return FIRST_NONCES
             # Others have shown a rate: it has an equal part of what is shared out.
             equal = self._free(job) * TAIL_PART / self._roster.slots
             return max(1, int(min(FIRST_NONCES, equal)))
-        rate = min(miner.slot_rate, RATE_HINT_MAX)
-        part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, self._roster.rate)
+        everyone = self._everyone(job, miner)
+        part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, everyone)
         if miner.measured:
             part = max(part, rate * self._tail_seconds(miner))
         wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
         return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
+
+    def _everyone(self, job: Job, miner: Miner) -> float:
+        """What all together do of this kind in a second, if it is to all what it is to this one."""
+        rate = self._roster.rate
+        if miner.measured and miner.slot_rate:
+            rate *= miner.pace(job) / miner.slot_rate
+        return rate
+
+    def cost(self, job: Job, miner: Miner, shard: Shard) -> int:
+        """For how many nonces a shard counts: as its miner had done of what it is best at."""
+        pace = miner.pace(job)
+        return int(shard.count * miner.pace_best / pace) if pace else shard.count
+
+    def _believed(self, miner: Miner, job: Job) -> float:
+        """The rate of one of its slots. A name that nobody knows yet is not half of a job worth."""
+        rate, roster = min(miner.pace(job), RATE_HINT_MAX), self._roster
+        if miner.measured or not roster.rate:
+            return rate
+        return min(rate, FIRST_FACTOR * roster.rate / max(1, roster.slots))
 
     def _seconds(self, miner: Miner) -> float:
         """How long one of its slots should search a shard."""
@@ -169,7 +193,9 @@ class Dispatcher:
         """Whether a lease of `count` nonces may be given to a miner whose slots are all busy."""
         if self._settings.shard_nonces is not None:
             return self._free(job) > PLENTY * count * self._roster.slots
-        return self._free(job) > PLENTY * self._seconds(miner) * self._roster.rate
+        if miner.measured and not miner.pace(job):
+            return False  # The first shard of a kind shows how long it takes.
+        return self._free(job) > PLENTY * self._seconds(miner) * self._everyone(job, miner)
 
     def slow_grant(
         self, jobs: dict[str, Job], grants: dict[int, Grant], miner: Miner, now: float
@@ -193,7 +219,7 @@ class Dispatcher:
         if holder is miner or len(grant.shard.leases) >= COPIES_MAX:
             return 0.0
         remaining = holder.remaining_seconds(grant, now)
-        rate = miner.slot_rate
+        rate = miner.pace(grant.job)
         needed = grant.shard.count / rate if rate else remaining / COPY_GAIN
         if needed * COPY_GAIN + TAIL_SECONDS / 2 > remaining:
             return 0.0

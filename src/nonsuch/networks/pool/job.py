@@ -49,6 +49,7 @@ class Job:
         "gather",
         "id",
         "is_liteminer",
+        "kind",
         "now",
         "opened",
         "order",
@@ -78,6 +79,7 @@ class Job:
         self.order = order
         self.now = now
         self.puzzle: Puzzle = opened.puzzle.puzzle()
+        self.kind = self.puzzle.kind
         self.target = None if opened.target is None else target_of(opened.target)
         self.book = LeaseBook(opened.first, opened.last, done)
         self.best: Proof | None = None

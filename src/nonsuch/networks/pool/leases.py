@@ -124,7 +124,7 @@ class Leases:
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
         # What the pool's own node asks for is served in its order, one after the other.
-        job.served += 0 if job.gather is not None else shard.count
+        job.served += 0 if job.gather is not None else state.dispatcher.cost(job, miner, shard)
         self._open(job, shard, miner, now)
         return True
 
@@ -177,7 +177,7 @@ class Leases:
         """Whether this one would be done with it so much sooner."""
         if miner.draining or not self._state.desk.can_audit(miner, audit):
             return False
-        rate = miner.slot_rate if miner.measured else 0.0
+        rate = miner.pace(audit.job) if miner.measured else 0.0
         return audit.count * COPY_GAIN < rate * (remaining_seconds - TAIL_SECONDS)
 
     def _audit_here(self, now: float) -> None:
@@ -212,7 +212,7 @@ class Leases:
         quota = None
         if miner.evidence:
             quota = quota_for(count, job.share_limit) if audit is None else audit.quota
-        expected_seconds, start = miner.slot_seconds(count), shard.start
+        expected_seconds, start = miner.slot_seconds(job, count), shard.start
         grant = Grant(
             number, job, shard, miner, quota, now, start, shard.stop, expected_seconds, audit
         )
@@ -255,6 +255,7 @@ class Leases:
         miner = grant.miner
         if miner.gone:
             return
+        miner.owed += 1
         self._state.send(miner.peer, messages.Revoke(number))
         if not miner.evidence:
             # Its wire has no word for "stop": it will come to the end of this one first.
@@ -275,6 +276,7 @@ class Leases:
         """A lease that did not end well: its shard goes back into the queue."""
         state = self._state
         self.close(grant)
+        grant.miner.owed += 1
         state.requeues[cause] += 1
         # A message may be what was lost: the puzzle had better come again.
         grant.miner.known.pop(grant.job.id, None)
@@ -317,7 +319,7 @@ class Leases:
             return
         for grant, elapsed in overdue:
             count = grant.stop - grant.start
-            self._state.roster.slow_down(miner, count / elapsed / 2)
+            self._state.roster.slow_down(miner, grant.job, count / elapsed / 2)
         if len(overdue) < len(miner.grants) - len(miner.ahead):
             self._lose_these([grant for grant, _ in overdue], "overdue")
         else:
@@ -330,7 +332,7 @@ class Leases:
         settings, expected = self._state.settings, grant.expected_seconds
         if grant.audit is not None:
             # Nobody races an auditor, and the job waits: another has it, or in the end the pool.
-            expected = min(expected, grant.audit.suspect.slot_seconds(grant.stop - grant.start))
+            expected = min(expected, grant.audit.suspect.slot_seconds(grant.job, grant.shard.count))
         return elapsed > (
             OVERDUE_FACTOR * max(expected, settings.shard_seconds) + settings.lease_seconds
         )

@@ -58,6 +58,9 @@ __all__ = ["Pool"]
 BEATS_A_LEASE = 3
 """A miner beats so often in `lease_seconds`: two of them may be late."""
 
+ASK_WORDS = 32
+"""What a report costs, whose hundreds of lines are kept until they are read."""
+
 TELL_SECONDS = 1.0
 """A miner's slots may change more often than people want to read of it."""
 
@@ -159,7 +162,7 @@ class Pool:
         peer.heard_at = now
         try:
             if peer.miner is not None:
-                self._from_miner(peer.miner, message, now)
+                self._from_miner(peer, peer.miner, message, now)
             elif peer.role == "client":
                 self._from_client(peer, message, now)
             elif isinstance(message, messages.Hello):
@@ -179,18 +182,22 @@ class Pool:
             case _:
                 pass
 
-    def _from_miner(self, miner: Miner, message: object, now: float) -> None:
+    def _from_miner(self, peer: Peer, miner: Miner, message: object, now: float) -> None:
         match message:
             case messages.Result():
-                self._results.take(miner, message, now)
+                if not self._results.take(miner, message, now):
+                    peer.count_words(1, now)
             case messages.Beat():
+                peer.count_words(1, now)
                 self._beat(miner, message, now)
             case messages.Capacity():
+                peer.count_words(1, now)
                 self._capacity(miner, message, now)
             case _:
                 raise _out_of_place(message, "from a miner")
 
     def _from_client(self, peer: Peer, message: object, now: float) -> None:
+        peer.count_words(ASK_WORDS if isinstance(message, messages.Ask) else 1, now)
         match message:
             case messages.Submit():
                 self._jobs.submit(peer, message, now)
@@ -286,7 +293,6 @@ class Pool:
     # Miners.
 
     def _beat(self, miner: Miner, beat: messages.Beat, now: float) -> None:
-        miner.count_word(now)
         often_seconds = self._settings.lease_seconds / BEATS_A_LEASE / 2
         is_due = now >= miner.looked_at + often_seconds
         if is_due:
@@ -310,7 +316,6 @@ class Pool:
 
     def _capacity(self, miner: Miner, capacity: messages.Capacity, now: float) -> None:
         """A miner has other slots than before. It keeps what it holds."""
-        miner.count_word(now)
         self._state.roster.resize(miner, capacity)
         self._tell_changed(miner, now)
         self._leases.refill(miner, now)

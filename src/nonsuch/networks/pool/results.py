@@ -15,7 +15,6 @@ from collections import deque
 from nonsuch.errors import RemoteProtocolError
 from nonsuch.networks.pool import facts, messages, records
 from nonsuch.networks.pool.audits import (
-    AUDITS_MAX,
     UNAUDITED_KEPT_MAX,
     UNAUDITED_MAX,
     Audit,
@@ -30,10 +29,20 @@ from nonsuch.networks.pool.roster import Grant, Miner, Unaudited
 from nonsuch.networks.pool.state import State
 from nonsuch.node import Searched
 from nonsuch.work.puzzle import Proof
-from nonsuch.work.shares import FalseEvidence, Rehash, check_shares, expected_shares
+from nonsuch.work.shares import (
+    FalseEvidence,
+    Rehash,
+    check_shares,
+    expected_shares,
+    shares_least,
+)
 from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
+
+NEWCOMER_FACTOR = 20.0
+"""How much more likely a miner's first result is audited than later ones. Where a twentieth of all
+is audited, so is every newcomer: a new name costs whoever wants one an honest shard."""
 
 PASSED_MIN = 0.999
 """Pieces that are worth so many leases are worth one: sums of floats drift."""
@@ -47,19 +56,21 @@ class Results:
         self._leases = leases
         self._jobs = jobs
 
-    def take(self, miner: Miner, result: messages.Result, now: float) -> None:
-        """A miner's result. Raises `RemoteError` for one of a lease that never was."""
+    def take(self, miner: Miner, result: messages.Result, now: float) -> bool:
+        """A miner's result. Returns whether it was due, be it late.
+
+        Raises `RemoteError` for one of a lease that never was.
+        """
         grant = self._state.grants.get(result.lease)
         if grant is None or grant.miner is not miner:
-            self._late(miner, result, now)
-            return
+            return self._late(miner, result, now)
         try:
             scan = _believe(grant, result, self._state.rehash)
         except FalseEvidence as error:
             self.catch(miner, str(error), now)
-            return
+            return True
         count = scan.stop - grant.start
-        self._state.roster.returned(miner, count, grant.granted_at, now)
+        self._state.roster.returned(grant, count, now)
         quota = grant.quota
         if quota is not None:
             whole = scan.stop == grant.stop
@@ -72,15 +83,18 @@ class Results:
             self._shard_done(grant, scan, now)
         self._leases.refill(miner, now)
         self._leases.serve_idle(now)
+        return True
 
-    def _late(self, miner: Miner, result: messages.Result, now: float) -> None:
+    def _late(self, miner: Miner, result: messages.Result, now: float) -> bool:
         """The nonces are somebody else's by now; but the miner lives."""
         self._state.counts["late"] += 1
         if result.lease > self._state.number:
             raise RemoteProtocolError(f"lease {result.lease} has never been given")
         miner.draining = max(0, miner.draining - 1)
+        due, miner.owed = miner.owed > 0, max(0, miner.owed - 1)
         if miner.has_room:
             self._leases.refill(miner, now)
+        return due
 
     def _shard_done(self, grant: Grant, scan: Scan, now: float) -> None:
         state, miner, job, shard = self._state, grant.miner, grant.job, grant.shard
@@ -95,12 +109,15 @@ class Results:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
             miner.unaudited.append(entry)
-            nonces = self._chosen(miner, entry)
-            if nonces is None:
-                self._persist_done(job, start, stop)
-            else:
+            doubtful = _is_doubtful(grant, scan)
+            nonces = self._chosen(miner, entry, doubtful=doubtful)
+            if nonces is not None:
                 entry.waits = True
-                state.desk.add(_audit(grant, entry, scan, nonces, now))
+                state.desk.add(_audit(grant, entry, scan, nonces, now, doubtful=doubtful))
+            elif doubtful:
+                self._search_again(miner, entry)
+            else:
+                self._persist_done(job, start, stop)
         self._jobs.complete_if_done(job, now)
 
     def _persist_done(self, job: Job, start: int, stop: int) -> None:
@@ -111,29 +128,32 @@ class Results:
 
     # Audits.
 
-    def _chosen(self, miner: Miner, entry: Unaudited) -> range | None:
+    def _chosen(self, miner: Miner, entry: Unaudited, *, doubtful: bool) -> range | None:
         """What of a shard is scanned again: nothing, all of it, or a piece."""
-        settings, count = self._state.settings, entry.stop - entry.start
+        state, count = self._state, entry.stop - entry.start
+        settings = state.settings
         fraction = settings.audit_fraction if miner.evidence else settings.blind_audit_fraction
-        pieces = self._state.desk.pieces(miner, count, fraction)
-        if not self._audit_is_due(miner, fraction, pieces):
+        pieces = state.desk.pieces(miner, count, fraction)
+        if state.desk.full:
+            _forget_oldest(miner, UNAUDITED_MAX)
             return None
-        place = self._state.lots.randrange(pieces) if pieces > 1 else 0
+        if not self._audit_is_due(miner, fraction, pieces) and not doubtful:
+            return None
+        place = state.lots.randrange(pieces) if pieces > 1 else 0
         begin, end = count * place // pieces, count * (place + 1) // pieces
         return range(entry.start + begin, entry.start + end)
 
     def _audit_is_due(self, miner: Miner, fraction: float, pieces: int) -> bool:
         state = self._state
-        if not fraction or len(state.desk.waiting) >= AUDITS_MAX:
-            _forget_oldest(miner, UNAUDITED_MAX)
-            return False
-        if pieces > 1:
+        if pieces > 1 or not fraction:
             _forget_oldest(miner, UNAUDITED_KEPT_MAX)
         miner.since_audit += 1
-        chosen = state.lots.random() < fraction * pieces
+        newcomer = NEWCOMER_FACTOR if miner.results == 1 else 1.0
+        chosen = state.lots.random() < fraction * pieces * newcomer
+        overdue = fraction > 0 and miner.since_audit * pieces >= UNAUDITED_MAX
         # Of pieces more than one must pass, and each of its slots may be about to return one.
         suspicious = miner.drift.suspicious and (pieces == 1 or miner.since_audit >= miner.slots)
-        if not chosen and not suspicious and miner.since_audit * pieces < UNAUDITED_MAX:
+        if not (chosen or suspicious or overdue):
             return False
         miner.since_audit = 0
         if pieces == 1:
@@ -177,6 +197,9 @@ class Results:
             self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
             if not verdict.suspect_missed:
                 return
+        if audit.doubtful and auditor is not None and not verdict.suspect_missed:
+            self._state.desk.keep(audit, auditor)
+            return
         self._state.desk.done(audit)
         if verdict.suspect_missed:
             self._convict(audit, verdict, auditor, now)
@@ -197,12 +220,16 @@ class Results:
         )
         said = f"{missed} of {missed + len(audit.scan.named)} shares"
         self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
+        if audit.witness is not None:
+            self.catch(audit.witness, f"left out {said} when it audited another miner", now)
 
     def _acquit(self, audit: Audit, auditor: Miner | None) -> None:
         suspect = audit.suspect
         self._state.counts["audits"] += 1
         entry = audit.entry
-        if entry in suspect.unaudited:
+        if audit.doubtful and not audit.is_whole:
+            self._search_again(suspect, entry)
+        elif entry in suspect.unaudited:
             _vouch(suspect, entry, audit.part)
             self._persist_done(audit.job, entry.start, entry.stop)
         if audit.is_whole or entry.passed >= PASSED_MIN:
@@ -210,6 +237,13 @@ class Results:
         who = "the pool" if auditor is None else auditor.name
         name, job = suspect.name, audit.job.id
         self._state.emit(facts.AuditPassed(name, who, job, audit.start, audit.stop))
+
+    def _search_again(self, miner: Miner, entry: Unaudited) -> None:
+        """Nobody vouches for a shard with so few shares; a piece of it says little."""
+        if entry in miner.unaudited:
+            miner.unaudited.remove(entry)
+            entry.job.book.redo(entry.start, entry.stop)
+            self._state.dispatcher.offer(entry.job)
 
     def catch(self, miner: Miner, reason: str, now: float) -> None:
         """A miner has cheated: it is out, and what nobody vouched for is searched again."""
@@ -250,11 +284,27 @@ class Results:
         return redone
 
 
-def _audit(grant: Grant, entry: Unaudited, scan: Scan, nonces: range, now: float) -> Audit:
+def _is_doubtful(grant: Grant, scan: Scan) -> bool:
+    """Whether so few shares, or so high a lowest hash, are hardly those of a shard searched."""
+    count, quota = scan.stop - grant.start, grant.quota
+    if quota is not None:
+        whole = scan.stop == grant.stop
+        expected = quota.expected if whole else expected_shares(count, quota.limit)
+        return len(scan.shares) < shares_least(expected)
+    if scan.best is None:
+        return False
+    lower = expected_shares(count, Target(max(1, scan.best[0])))
+    return shares_least(lower) > 0
+
+
+def _audit(
+    grant: Grant, entry: Unaudited, scan: Scan, nonces: range, now: float, *, doubtful: bool
+) -> Audit:
     """To scan these nonces of a lease again, at the limit at which they were scanned."""
     limit = (grant.quota or quota_for(entry.stop - entry.start)).limit
     quota = Quota(limit, limit.bits, expected_shares(len(nonces), limit))
-    return Audit(grant.job, entry, grant.miner, scan.within(nonces), quota, nonces, now)
+    within = scan.within(nonces)
+    return Audit(grant.job, entry, grant.miner, within, quota, nonces, now, doubtful=doubtful)
 
 
 def _forget_oldest(miner: Miner, most: int) -> None:

@@ -5,7 +5,8 @@ came; the look finds out whether the peer was silent for too long, and sets the 
 thousand beats a second cost ten thousand assignments, and no timers.
 
 A miner has one slot, until it says that it has more: then it searches so many leases at once, and
-is known by what one of its slots does, for a shard is what one slot searches.
+is known by what one of its slots does, for a shard is what one slot searches. How fast that is, is
+known for each kind of puzzle by itself: one kind takes fifty times as long as another.
 """
 
 from __future__ import annotations
@@ -39,17 +40,21 @@ RATE_WEIGHT = 0.5
 RATE_GROWTH_MAX = 16.0
 """How much faster than before a miner can prove to be with one shard."""
 
+KINDS_MAX = 8
+"""Kinds of puzzles of which a miner's rate is kept: of those that it has searched last."""
+
 MEASURE_SECONDS_MIN = 0.05
 """Many slots are measured over longer than this: their results come in bursts."""
 
 WORDS_SECONDS = 1.0
 WORDS_MAX = 512
-"""Beats and capacities that a miner may send in so many seconds. One beat a second is usual; what
-waited for minutes in a network comes at once, and a cluster tells of its workers one by one."""
+"""Messages that are no work, which a peer may send in so many seconds. One beat a second is usual;
+what waited for minutes in a network comes at once, a cluster tells of its workers one by one, and a
+client may have hundreds of jobs."""
 
 
 class TooOften(RemoteError):
-    """A miner says what costs it nothing again and again. A hundred times too often is the end."""
+    """A peer says what costs it nothing again and again. A hundred times too often is the end."""
 
     cost = 10
 
@@ -103,6 +108,7 @@ class Miner:
 
     Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`. It is
     `overdue` from when it has lost all of them, because none came to an end, to its next result.
+    Results of `owed` leases, which were taken from it, may be on their way.
     """
 
     __slots__ = (
@@ -110,8 +116,8 @@ class Miner:
         "_counted_results",
         "_counted_since",
         "_hint",
-        "_words",
-        "_words_since",
+        "_kind",
+        "_others",
         "address",
         "ahead",
         "busy_since",
@@ -127,6 +133,7 @@ class Miner:
         "measured",
         "name",
         "overdue",
+        "owed",
         "peer",
         "results",
         "returned_at",
@@ -150,6 +157,8 @@ class Miner:
         self.workers = 0
         self.lease_seconds = 0.0
         self._hint = self.slot_rate = rate_hint
+        self._kind = ""
+        self._others: dict[str, float] = {}
         self.measured = False
         self._counted = self._counted_results = 0
         self._counted_since = 0.0
@@ -166,22 +175,13 @@ class Miner:
         self.overdue = False
         self.looked_at = self.told_at = float("-inf")
         self.told = (self.slots, self.workers)
-        self._words = 0
-        self._words_since = float("-inf")
+        self.owed = 0
         self.caught = False
         self.gone = False
 
     def can_search(self, job: Job) -> bool:
         """Whether its wire has words for the job."""
         return self.evidence or job.is_liteminer
-
-    def count_word(self, now: float) -> None:
-        """It has said something that is no work. Raises `TooOften`."""
-        if now >= self._words_since + WORDS_SECONDS:
-            self._words, self._words_since = 0, now
-        self._words += 1
-        if self._words > WORDS_MAX:
-            raise TooOften(f"more than {WORDS_MAX} beats or capacities in {WORDS_SECONDS:g} s")
 
     # How fast it is.
 
@@ -195,9 +195,21 @@ class Miner:
         """Its rate, once it has shown one; what it only says of itself is for its first shard."""
         return self.slot_rate * self.slots if self.measured else 0.0
 
-    def slot_seconds(self, count: int) -> float:
-        """How long one of its slots takes for so many nonces; 0 where nobody knows."""
-        return count / self.slot_rate if self.slot_rate else 0.0
+    def pace(self, job: Job) -> float:
+        """Nonces of this job that one of its slots does in a second; 0 where nobody knows."""
+        if self._kind == job.kind or not self._kind:
+            return self.slot_rate
+        return self._others.get(job.kind, 0.0)
+
+    @property
+    def pace_best(self) -> float:
+        """Nonces a second of the kind that it is best at."""
+        return max(self.slot_rate, *self._others.values()) if self._others else self.slot_rate
+
+    def slot_seconds(self, job: Job, count: int) -> float:
+        """How long one of its slots takes for so many nonces of this job; 0 where nobody knows."""
+        pace = self.pace(job)
+        return count / pace if pace else 0.0
 
     def resize(self, capacity: Capacity) -> None:
         """It has other slots than before, each as fast as they were; what it holds it keeps."""
@@ -208,21 +220,39 @@ class Miner:
             self.slot_rate = self._hint / max(1, capacity.slots)
         self._counted_results = 0
 
-    def returned(self, count: int, granted_at: float, now: float) -> None:
-        """A shard of `count` nonces came back: follow the rate."""
-        began = max(granted_at, self.returned_at)
+    def returned(self, grant: Grant, count: int, now: float) -> None:
+        """`count` nonces of a lease came back: follow the rate."""
+        began = max(grant.granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
         self.overdue = False
-        if self.slots > 1:
+        if self._kind != grant.job.kind and self._turn_to(grant.job.kind):
+            # Leases of several kinds at once are not counted together.
+            began = grant.granted_at if grant.began_at is None else grant.began_at
+        elif self.slots > 1:
             self._count(count, began, now)
             return
-        self.measured = True
         if now > began and count:
             self._follow(count / (now - began))
+        self.measured = True
 
-    def slow_down(self, slot_rate: float) -> None:
+    def _turn_to(self, kind: str) -> bool:
+        """It does another kind of puzzles than before. Returns whether it did any before."""
+        before, self._kind = self._kind, kind
+        if not before:
+            return False
+        self._counted_results = 0
+        self._others[before] = self.slot_rate
+        self.slot_rate = self._others.pop(kind, 0.0)
+        if len(self._others) > KINDS_MAX:
+            del self._others[next(iter(self._others))]
+        return True
+
+    def slow_down(self, job: Job, slot_rate: float) -> None:
         """One slot turns out to be no faster than this; what it only said of itself was wrong."""
+        if self.measured and self._kind != job.kind:
+            self._others[job.kind] = min(slot_rate, self._others.get(job.kind, slot_rate))
+            return
         slower = min(slot_rate, self.slot_rate or slot_rate)
         if self.measured:
             self.slot_rate += (slower - self.slot_rate) / max(1, self.slots)
@@ -239,16 +269,15 @@ class Miner:
         seconds = now - self._counted_since
         if self._counted_results >= self.slots and seconds > MEASURE_SECONDS_MIN and self._counted:
             self._counted_results = 0
-            self.measured = True
             self._follow(self._counted / seconds / self.slots)
+            self.measured = True
 
     def _follow(self, measured: float) -> None:
-        """What a slot has done lately, in hashes a second."""
+        """What a slot has done lately, in hashes a second; a mere hint has no weight."""
         if self.slot_rate:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
-            self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
-        else:
-            self.slot_rate = measured
+        weight = RATE_WEIGHT if self.measured and self.slot_rate else 1.0
+        self.slot_rate += weight * (measured - self.slot_rate)
 
     # What it holds.
 
@@ -296,13 +325,12 @@ class Miner:
 
     def remaining_seconds(self, grant: Grant, now: float) -> float:
         """When this grant of its own should come back; as long again where it is overdue."""
-        count, began_at = grant.shard.count, grant.began_at
+        expected, began_at = self.slot_seconds(grant.job, grant.shard.count), grant.began_at
         if began_at is None:
             oldest = next(iter(self.grants.values()))
-            count += oldest.shard.count
+            expected += self.slot_seconds(oldest.job, oldest.shard.count)
             began_at = oldest.granted_at if oldest.began_at is None else oldest.began_at
         elapsed = now - began_at
-        expected = count / self.slot_rate if self.slot_rate else elapsed
         return expected - elapsed if expected > elapsed else elapsed
 
 
@@ -310,6 +338,8 @@ class Peer:
     """A connection."""
 
     __slots__ = (
+        "_words",
+        "_words_since",
         "address",
         "check_at",
         "cost",
@@ -334,6 +364,18 @@ class Peer:
         self.cost = 0
         self.jobs = 0
         self.watching: dict[str, None] = {}
+        self._words = 0
+        self._words_since = float("-inf")
+
+    def count_words(self, words: int, now: float) -> None:
+        """It has said something that is no work, as dear as so many words. Raises `TooOften`."""
+        if now >= self._words_since + WORDS_SECONDS:
+            self._words, self._words_since = 0, now
+        self._words += words
+        if self._words > WORDS_MAX:
+            raise TooOften(
+                f"more than {WORDS_MAX} messages that are no work in {WORDS_SECONDS:g} s"
+            )
 
 
 class Roster:
@@ -379,16 +421,17 @@ class Roster:
             if not self.miners:
                 self.rate = 0.0  # Sums of floats drift; an empty roster is a good moment.
 
-    def returned(self, miner: Miner, count: int, granted_at: float, now: float) -> None:
-        """A shard came back: the rate of this miner, and of all, follows."""
+    def returned(self, grant: Grant, count: int, now: float) -> None:
+        """A shard came back: the rate of its miner, and of all, follows."""
+        miner = grant.miner
         before = miner.shown_rate
-        miner.returned(count, granted_at, now)
+        miner.returned(grant, count, now)
         self.rate += miner.shown_rate - before
 
-    def slow_down(self, miner: Miner, slot_rate: float) -> None:
+    def slow_down(self, miner: Miner, job: Job, slot_rate: float) -> None:
         """One slot of a miner turns out to be no faster than this."""
         before = miner.shown_rate
-        miner.slow_down(slot_rate)
+        miner.slow_down(job, slot_rate)
         self.rate += miner.shown_rate - before
 
     def resize(self, miner: Miner, capacity: Capacity) -> None:
