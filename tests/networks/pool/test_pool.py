@@ -1771,6 +1771,7 @@ def test_a_job_among_sleepers_waits_for_one_who_is_awake() -> None:
                 sleeper.works()
         table.passes(table.now + 0.25)
     assert client.answers == []
+    assert table.statistics.rate == 0, "who sleeps is not fast"
     honest = table.miner("honest")
     table.finish(honest, *sleepers)
     assert client.answers == [lowest(PUZZLE, 0, 200_000)]

@@ -70,7 +70,9 @@ class Results:
             self.catch(miner, str(error), now)
             return True
         count = scan.stop - grant.start
-        self._state.roster.returned(grant, count, now)
+        doubtful = _is_doubtful(grant, scan)
+        # Who sleeps is not fast.
+        self._state.roster.returned(grant, 0 if doubtful else count, now)
         quota = grant.quota
         if quota is not None:
             whole = scan.stop == grant.stop
@@ -80,7 +82,7 @@ class Results:
         if grant.audit is not None:
             self._audited(grant, grant.audit, scan, now)
         else:
-            self._shard_done(grant, scan, now)
+            self._shard_done(grant, scan, now, doubtful=doubtful)
         self._leases.refill(miner, now)
         self._leases.serve_idle(now)
         return True
@@ -96,7 +98,7 @@ class Results:
             self._leases.refill(miner, now)
         return due
 
-    def _shard_done(self, grant: Grant, scan: Scan, now: float) -> None:
+    def _shard_done(self, grant: Grant, scan: Scan, now: float, *, doubtful: bool) -> None:
         state, miner, job, shard = self._state, grant.miner, grant.job, grant.shard
         start, stop = grant.start, min(scan.stop, shard.stop)
         for rival in job.book.finish(grant.number, stop):
@@ -109,7 +111,6 @@ class Results:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
             miner.unaudited.append(entry)
-            doubtful = _is_doubtful(grant, scan)
             nonces = self._chosen(miner, entry, doubtful=doubtful)
             if nonces is not None:
                 entry.waits = True

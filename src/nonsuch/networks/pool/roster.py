@@ -221,7 +221,7 @@ class Miner:
         self._counted_results = 0
 
     def returned(self, grant: Grant, count: int, now: float) -> None:
-        """`count` nonces of a lease came back: follow the rate."""
+        """`count` nonces of a lease came back: follow the rate; 0 say nothing of it."""
         began = max(grant.granted_at, self.returned_at)
         self.returned_at = now
         self.results += 1
@@ -234,7 +234,7 @@ class Miner:
             return
         if now > began and count:
             self._follow(count / (now - began))
-        self.measured = True
+        self.measured |= count > 0
 
     def _turn_to(self, kind: str) -> bool:
         """It does another kind of puzzles than before. Returns whether it did any before."""
