@@ -40,8 +40,8 @@ from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
 
-NEWCOMER_FACTOR = 20.0
-"""How much more likely a miner's first result is audited than later ones. Where a twentieth of all
+NEWCOMER_FACTOR = 100.0
+"""How much more likely a miner's first result is audited than later ones. Where a hundredth of all
 is audited, so is every newcomer: a new name costs whoever wants one an honest shard."""
 
 PASSED_MIN = 0.999
