@@ -112,7 +112,7 @@ CLIENT = 1
 
 MESSAGE = b"scale "
 
-RESULT_MICROSECONDS = 91
+RESULT_MICROSECONDS = 72
 """Of a pool's processor for a result, its record and the next lease: `bench pool results`."""
 
 BEAT_MICROSECONDS = 34
