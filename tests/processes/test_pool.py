@@ -76,6 +76,7 @@ def test_a_job_waits_for_miners_and_its_client_is_told(network: Network) -> None
     pool = network.pool()
     client = network.submit("patience", SMALL)
     pool.wait_for("job accepted", miners=0)
+    client.wait_for_complaint("the pool has no miners; the job waits for one")
     network.miner()
     assert answer_of(client).nonce == nonsuch.solve("patience", SMALL).nonce
 
@@ -159,6 +160,9 @@ def test_status_and_metrics_tell_how_the_pool_stands(network: Network) -> None:
         text = answer.read().decode()
     assert "nonsuch_pool_miners 1.0" in text
     assert "nonsuch_pool_jobs_finished_total 1.0" in text
+    below = network.start("pool", "status", network.address, "--json")
+    assert below.wait() == 0, below.errors
+    assert msgspec.json.decode(below.output, type=PoolStatistics).jobs_finished == 1
     people = network.start("status", network.address)
     assert people.wait() == 0
     assert "1 finished" in people.output

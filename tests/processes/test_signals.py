@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
         (("pool", "--port", "0", "--upstream", "127.0.0.1:1"), "listening"),
         (("miner", "127.0.0.1:1", "--threads", "1"), "connection lost"),
         (("coordinator", "--port", "0", "--journal", "off"), "listening"),
-        (("agent", "127.0.0.1:1", "--threads", "1"), "connection lost"),
+        (("agent", "127.0.0.1:1", "--threads", "1"), "coordinator lost"),
         (("race", "keeper", "--port", "0"), "listening"),
     ],
 )
