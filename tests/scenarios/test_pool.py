@@ -50,7 +50,7 @@ def test_the_seeds_are_about_everything() -> None:
     stories = [story(seed) for seed in range(100)]
     assert {each.network for each in stories} == {"perfect", "lan", "hostile", "torture"}
     assert {kind for each in stories for kind in each.cheats} == set(CHEATS)
-    assert {name for each in stories for name in each.clusters} > set(CHEATS)
+    assert {name.partition("-")[0] for each in stories for name in each.clusters} > set(CHEATS)
     assert len({each.trace_hash for each in stories}) == 100
 
 
@@ -136,7 +136,9 @@ def test_a_worker_that_stands_still_keeps_nobody_from_the_answer(conditions: Con
         given_up = [told.fact for told in world.facts if isinstance(told.fact, facts.SearchGivenUp)]
         lost = [told.fact for told in world.facts if isinstance(told.fact, facts.LeaseLost)]
         assert len(given_up) == 1, "it has nothing else that it could stand still with"
-        assert [(each.cause, each.start) for each in lost] == [("missed", given_up[0].start)]
+        # One time in sixty the pool's patience is over in the very second in which the miner's is.
+        assert [each.start for each in lost] == [given_up[0].start]
+        assert lost[0].cause in ("missed", "overdue")
 
 
 class Hoarder:
