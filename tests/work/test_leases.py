@@ -266,18 +266,28 @@ def test_two_lost_shards_come_back_in_the_order_they_were_lost_before_anything_n
 def test_a_returned_shard_that_is_too_large_is_split_and_keeps_its_place() -> None:
     book = LeaseBook(0, 100)
     leased(book, 10, 10)
-    book.give_back(1)
     book.give_back(2)
-    assert leased(book, 4, 4, 4, first=3) == [range(4), range(4, 8), range(8, 10)]
-    assert leased(book, 4, 50, 50, first=6) == [range(10, 14), range(14, 20), range(20, 70)]
+    book.give_back(1)
+    assert leased(book, 4, 4, 4, first=3) == [range(10, 14), range(14, 18), range(18, 20)]
+    assert leased(book, 4, 50, 50, first=6) == [range(4), range(4, 10), range(20, 70)]
 
 
 def test_a_returned_shard_that_is_too_small_is_leased_alone() -> None:
     book = LeaseBook(0, 100)
     leased(book, 3, 3)
-    book.give_back(1)
     book.give_back(2)
-    assert leased(book, 50, 50, 50, first=3) == [range(3), range(3, 6), range(6, 56)]
+    book.give_back(1)
+    assert leased(book, 50, 50, 50, first=3) == [range(3, 6), range(3), range(6, 56)]
+
+
+def test_what_was_cut_into_crumbs_is_returned_as_one() -> None:
+    book = LeaseBook(0, 100)
+    for number in range(20):
+        assert book.lease(number, 5)
+    for number in range(20):
+        book.give_back(number)
+    assert book.returned == 1
+    assert leased(book, 50, 50, first=20) == [range(50), range(50, 100)]
 
 
 def test_who_comes_first_wins_and_the_copy_is_void() -> None:

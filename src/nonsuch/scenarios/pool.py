@@ -40,8 +40,9 @@ __all__ = ["Broken", "Play", "Story", "play"]
 TROUBLE_SECONDS = 40.0
 """How long things go wrong."""
 
-MENDED_SECONDS = 300.0
-"""How long a mended pool may take to answer; a job takes some ten seconds of honest work."""
+MENDED_SECONDS = 600.0
+"""How long a mended pool may take to answer; a job takes some ten seconds of honest work, and four
+times as long where a pool and its relays have all of it searched twice, beside liars."""
 
 NETWORKS: dict[str, Conditions] = {
     "perfect": PERFECT,
@@ -120,7 +121,8 @@ class Play:
         self._cheats = tuple(plan.choices(list(CHEATS), k=plan.choice([0, 0, 1, 2])))
         self._liars = {f"{kind}-{place}": kind for place, kind in enumerate(self._cheats)}
         audit = plan.choice([0.02, 0.2, 1.0])
-        self._thorough = audit == 1.0
+        # Two that keep the same share back agree, and may be all the auditors that there are.
+        self._thorough = audit == 1.0 and self._cheats != ("withholds", "withholds")
         self._settings = PoolSettings(audit_fraction=audit, jobs_max=10)
         self._answers: dict[str, int | None] = {}
         self._accused: list[facts.Cheated] = []

@@ -146,8 +146,7 @@ class LeaseBook:
         for shard in self._copied:
             taken.add(shard.start, shard.stop)
         for part in taken.gaps(start, stop):
-            self._returned.append((part.start, part.stop))
-            self.free += part.stop - part.start
+            self._return(part)
         return redone
 
     def truncate(self, stop: int) -> list[int]:
@@ -182,8 +181,18 @@ class LeaseBook:
         if shard.leases:
             return
         for gap in self._done.gaps(shard.start, shard.stop):
-            self._returned.append((gap.start, gap.stop))
-            self.free += gap.stop - gap.start
+            self._return(gap)
+
+    def _return(self, part: range) -> None:
+        """These wait to be leased again; as one shard with those before them, if they touch.
+
+        Else what is lost again and again would be cut into crumbs.
+        """
+        self.free += part.stop - part.start
+        start = part.start
+        if self._returned and self._returned[-1][1] == start:
+            start, _ = self._returned.pop()
+        self._returned.append((start, part.stop))
 
     def _check(self) -> None:
         """Every nonce is free, leased or done, and only one of them."""

@@ -879,6 +879,7 @@ def test_a_shard_takes_a_slot_as_long_as_it_should() -> None:
         miner.says(Capacity(slots, 0, seconds))
         miner.leases.clear()
         table.pool._state.roster.miners[miner.number].measured = True
+        table.pool._state.roster.shown_slots += slots
         miner.beats()
         job = table.pool._state.jobs["job"]
         held = table.pool._state.roster.miners[miner.number]

@@ -145,11 +145,14 @@ class Dispatcher:
                 return FIRST_NONCES
             # Others have shown a rate: it has an equal part of what is shared out.
             equal = self._free(job) * TAIL_PART / self._roster.slots
-            return max(1, int(min(FIRST_NONCES, equal)))
+            return max(
+                1, int(min(FIRST_NONCES, max(equal, self._roster.usual_rate * TAIL_SECONDS)))
+            )
         everyone = self._everyone(job, miner)
         part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, everyone)
-        if miner.measured:
-            part = max(part, rate * self._tail_seconds(miner))
+        # No crumbs: who lies, and comes back, would leave nothing else to the others.
+        least = rate if miner.measured else min(rate, self._roster.usual_rate)
+        part = max(part, least * self._tail_seconds(miner))
         wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
         return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
 
@@ -167,10 +170,8 @@ class Dispatcher:
 
     def _believed(self, miner: Miner, job: Job) -> float:
         """The rate of one of its slots. A name that nobody knows yet is not half of a job worth."""
-        rate, roster = min(miner.pace(job), RATE_HINT_MAX), self._roster
-        if miner.measured or not roster.rate:
-            return rate
-        return min(rate, FIRST_FACTOR * roster.rate / max(1, roster.slots))
+        rate, usual = min(miner.pace(job), RATE_HINT_MAX), self._roster.usual_rate
+        return rate if miner.measured or not usual else min(rate, FIRST_FACTOR * usual)
 
     def _seconds(self, miner: Miner) -> float:
         """How long one of its slots should search a shard."""

@@ -381,7 +381,7 @@ class Peer:
 class Roster:
     """All peers. Miners with slots to spare are `idle`, in the order in which they came to it.
 
-    `rate` and `slots` are those of all miners together.
+    `rate` and `slots` are those of all miners together, `shown_slots` of those with a rate shown.
     """
 
     def __init__(self) -> None:
@@ -389,9 +389,14 @@ class Roster:
         self.miners: dict[int, Miner] = {}
         self.idle: dict[int, Miner] = {}
         self.rate = 0.0
-        self.slots = 0
+        self.slots = self.shown_slots = 0
         self.evident = 0
         self._checks: list[tuple[float, int]] = []
+
+    @property
+    def usual_rate(self) -> float:
+        """What a slot does on average, of those who have shown it; 0.0 where nobody has."""
+        return self.rate / self.shown_slots if self.shown_slots else 0.0
 
     def add(self, peer: Peer) -> None:
         """A connection has come."""
@@ -417,6 +422,7 @@ class Roster:
             self.idle.pop(miner.peer, None)
             self.rate = max(0.0, self.rate - miner.shown_rate)
             self.slots -= miner.slots
+            self.shown_slots -= miner.slots if miner.measured else 0
             self.evident -= miner.evidence
             if not self.miners:
                 self.rate = 0.0  # Sums of floats drift; an empty roster is a good moment.
@@ -424,9 +430,11 @@ class Roster:
     def returned(self, grant: Grant, count: int, now: float) -> None:
         """A shard came back: the rate of its miner, and of all, follows."""
         miner = grant.miner
-        before = miner.shown_rate
+        before, measured = miner.shown_rate, miner.measured
         miner.returned(grant, count, now)
         self.rate += miner.shown_rate - before
+        if miner.measured and not measured:
+            self.shown_slots += miner.slots
 
     def slow_down(self, miner: Miner, job: Job, slot_rate: float) -> None:
         """One slot of a miner turns out to be no faster than this."""
@@ -440,6 +448,7 @@ class Roster:
         miner.resize(capacity)
         self.rate += miner.shown_rate - before
         self.slots += miner.slots - slots
+        self.shown_slots += miner.slots - slots if miner.measured else 0
         self.place(miner)
 
     def place(self, miner: Miner) -> None:
@@ -488,6 +497,8 @@ class Roster:
             assert all(grant.began_at is None for grant in miner.ahead.values())
         assert all(number in self.miners for number in self.idle)
         assert self.slots == sum(miner.slots for miner in self.miners.values())
+        shown = (miner.slots for miner in self.miners.values() if miner.measured)
+        assert self.shown_slots == sum(shown)
         assert self.evident == sum(miner.evidence for miner in self.miners.values())
         waiting = {entry[1] for entry in self._checks}
         for number, peer in self.peers.items():
