@@ -218,6 +218,7 @@ class AuditDesk:
         """One more. The job waits for it."""
         audit.job.audits += 1
         self.waiting.append(audit)
+        self._doubt(audit, 1)
 
     def give(self, audit: Audit, grant: Grant) -> None:
         """A miner does it from now on, whoever did before."""
@@ -227,10 +228,16 @@ class AuditDesk:
         """Its auditor has returned it: nobody does it any more."""
         self.given.pop(audit, None)
 
-    @staticmethod
-    def done(audit: Audit) -> None:
+    def done(self, audit: Audit) -> None:
         """Its job waits for it no more."""
         audit.job.audits -= 1
+        self._doubt(audit, -1)
+
+    def _doubt(self, audit: Audit, more: int) -> None:
+        """Who does not seem to search has nothing more to search until that is settled."""
+        if audit.doubtful:
+            audit.suspect.doubted += more
+            self._roster.place(audit.suspect)
 
     def lose(self, audit: Audit) -> None:
         """Its auditor was lost, or is too slow; none has so many of them for ever."""

@@ -40,9 +40,6 @@ FIRST_SECONDS = 0.25
 RATE_HINT_MAX = 1e12
 """No miner is believed to be faster before it has shown it."""
 
-FIRST_FACTOR = 8.0
-"""Nor so many times faster than the slots of others, once they have shown what they do."""
-
 COUNT_MAX = 2**56
 """Nonces in a shard: more would be a rate that no machine has."""
 
@@ -151,8 +148,8 @@ class Dispatcher:
         everyone = self._everyone(job, miner)
         part = self._free(job) * TAIL_PART * rate / max(rate * miner.slots, everyone)
         # No crumbs: who lies, and comes back, would leave nothing else to the others.
-        least = rate if miner.measured else min(rate, self._roster.usual_rate)
-        part = max(part, least * self._tail_seconds(miner))
+        if miner.measured or self._roster.usual_rate:
+            part = max(part, rate * self._tail_seconds(miner))
         wanted = rate * (self._seconds(miner) if miner.measured else FIRST_SECONDS)
         return _rounded(max(1, int(min(wanted, part, COUNT_MAX))))
 
@@ -169,9 +166,9 @@ class Dispatcher:
         return int(shard.count * miner.pace_best / pace) if pace else shard.count
 
     def _believed(self, miner: Miner, job: Job) -> float:
-        """The rate of one of its slots. A name that nobody knows yet is not half of a job worth."""
+        """The rate of one of its slots; before it has shown one, no more than others have."""
         rate, usual = min(miner.pace(job), RATE_HINT_MAX), self._roster.usual_rate
-        return rate if miner.measured or not usual else min(rate, FIRST_FACTOR * usual)
+        return rate if miner.measured or not usual else min(rate, usual)
 
     def _seconds(self, miner: Miner) -> float:
         """How long one of its slots should search a shard."""

@@ -94,7 +94,7 @@ class Leases:
 
         Returns how many leases it was given, `SERVED_AT_ONCE` at most.
         """
-        if miner.gone or miner.draining:
+        if miner.gone or miner.draining or miner.doubted:
             return 0
         miner.begin_next(now)
         given, most = 0, min(SERVED_AT_ONCE, miner.leases_max - len(miner.grants))
@@ -106,12 +106,23 @@ class Leases:
         return given
 
     def _grant(self, miner: Miner, now: float) -> bool:
-        state = self._state
         if miner.overdue and miner.grants:
             return False  # It shows with one that it comes to an end at all.
-        if state.desk.waiting and (audit := state.desk.take_for(miner, now)) is not None:
+        if not self._state.desk.waiting:
+            return self._grant_shard(miner, now)
+        # Liars can make more audits than others can do: whoever has done one does a shard first.
+        if miner.audited:
+            return self._grant_shard(miner, now) or self._take_audit(miner, now)
+        return self._take_audit(miner, now) or self._grant_shard(miner, now)
+
+    def _take_audit(self, miner: Miner, now: float) -> bool:
+        audit = self._state.desk.take_for(miner, now)
+        if audit is not None:
             self._grant_audit(audit, miner, now)
-            return True
+        return audit is not None
+
+    def _grant_shard(self, miner: Miner, now: float) -> bool:
+        state = self._state
         if len(state.grants) >= LEASES_OPEN_MAX // 2 and not self._may_hold_more(miner):
             return False
         job = state.dispatcher.next_job(miner)
@@ -124,6 +135,7 @@ class Leases:
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
         # What the pool's own node asks for is served in its order, one after the other.
+        miner.audited = False
         job.served += 0 if job.gather is not None else state.dispatcher.cost(job, miner, shard)
         self._open(job, shard, miner, now)
         return True
@@ -146,6 +158,7 @@ class Leases:
 
     def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
         self._state.number += 1
+        miner.audited = True
         shard = Shard(audit.start, audit.stop, [])
         self._state.desk.give(audit, self._open(audit.job, shard, miner, now, audit))
 

@@ -65,7 +65,7 @@ class Results:
         if grant is None or grant.miner is not miner:
             return self._late(miner, result, now)
         try:
-            scan = _believe(grant, result, self._state.rehash)
+            scan = _scan_of(grant, result, self._state.rehash)
         except FalseEvidence as error:
             self.catch(miner, str(error), now)
             return True
@@ -99,7 +99,7 @@ class Results:
         return due
 
     def _shard_done(self, grant: Grant, scan: Scan, now: float, *, doubtful: bool) -> None:
-        state, miner, job, shard = self._state, grant.miner, grant.job, grant.shard
+        state, job, shard = self._state, grant.job, grant.shard
         start, stop = grant.start, min(scan.stop, shard.stop)
         for rival in job.book.finish(grant.number, stop):
             self._leases.revoke(rival)
@@ -110,16 +110,31 @@ class Results:
         if start < stop:
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
-            miner.unaudited.append(entry)
-            nonces = self._chosen(miner, entry, doubtful=doubtful)
-            if nonces is not None:
-                entry.waits = True
-                state.desk.add(_audit(grant, entry, scan, nonces, now, doubtful=doubtful))
-            elif doubtful:
-                self._search_again(miner, entry)
-            else:
-                self._persist_done(job, start, stop)
+            self._believe(grant.miner, entry, stop, scan, grant.quota, now, doubtful=doubtful)
         self._jobs.complete_if_done(job, now)
+
+    def _believe(
+        self,
+        miner: Miner,
+        entry: Unaudited,
+        stop: int,
+        scan: Scan,
+        quota: Quota | None,
+        now: float,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        """So much is done, up to `stop`; unless the lots want it audited, it goes to the disk."""
+        miner.unaudited.append(entry)
+        nonces = self._chosen(miner, entry, doubtful=doubtful)
+        if nonces is not None:
+            entry.waits = True
+            audit = _audit(miner, entry, scan, quota, nonces, now, doubtful=doubtful)
+            self._state.desk.add(audit)
+        elif doubtful:
+            self._search_again(miner, entry)
+        else:
+            self._persist_done(entry.job, entry.start, stop)
 
     def _persist_done(self, job: Job, start: int, stop: int) -> None:
         """What waits for an audit is not on disk: a pool that dies has it searched again."""
@@ -203,18 +218,24 @@ class Results:
             return
         self._state.desk.done(audit)
         if verdict.suspect_missed:
-            self._convict(audit, verdict, auditor, now)
+            self._convict(audit, scan, verdict, auditor, now)
         else:
             self._acquit(audit, auditor)
         self._jobs.complete_if_done(audit.job, now)
 
-    def _convict(self, audit: Audit, verdict: Verdict, auditor: Miner | None, now: float) -> None:
+    def _convict(
+        self, audit: Audit, scan: Scan, verdict: Verdict, auditor: Miner | None, now: float
+    ) -> None:
         self._state.counts["audits failed"] += 1
         suspect, missed = audit.suspect, len(verdict.suspect_missed)
-        if auditor is None and audit.is_whole and audit.entry in suspect.unaudited:
+        if audit.entry in suspect.unaudited and _is_searched(audit, scan, auditor):
+            # It stays done. Or those who lie and come back would leave others only audits to do.
             suspect.unaudited.remove(audit.entry)
-            # What the pool has scanned itself stays done; another auditor may lie as well.
-            self._persist_done(audit.job, audit.start, audit.stop)
+            if auditor is None:
+                self._persist_done(audit.job, audit.start, audit.stop)
+            else:
+                entry = Unaudited(audit.job, audit.start, audit.stop)
+                self._believe(auditor, entry, audit.stop, scan, audit.quota, now)
         who = "the pool" if auditor is None else auditor.name
         self._state.emit(
             facts.AuditFailed(suspect.name, who, audit.job.id, audit.start, audit.stop, missed)
@@ -298,14 +319,30 @@ def _is_doubtful(grant: Grant, scan: Scan) -> bool:
     return shares_least(lower) > 0
 
 
+def _is_searched(audit: Audit, scan: Scan, auditor: Miner | None) -> bool:
+    """Whether an audit is as good as a result: by the pool, or by a miner that is as evident."""
+    if not audit.is_whole or scan.stop != audit.stop:
+        return False
+    if auditor is None:
+        return True
+    return auditor.evidence and len(scan.shares) >= shares_least(audit.quota.expected)
+
+
 def _audit(
-    grant: Grant, entry: Unaudited, scan: Scan, nonces: range, now: float, *, doubtful: bool
+    miner: Miner,
+    entry: Unaudited,
+    scan: Scan,
+    scanned: Quota | None,
+    nonces: range,
+    now: float,
+    *,
+    doubtful: bool,
 ) -> Audit:
     """To scan these nonces of a lease again, at the limit at which they were scanned."""
-    limit = (grant.quota or quota_for(entry.stop - entry.start)).limit
+    limit = (scanned or quota_for(entry.stop - entry.start)).limit
     quota = Quota(limit, limit.bits, expected_shares(len(nonces), limit))
     within = scan.within(nonces)
-    return Audit(grant.job, entry, grant.miner, within, quota, nonces, now, doubtful=doubtful)
+    return Audit(entry.job, entry, miner, within, quota, nonces, now, doubtful=doubtful)
 
 
 def _forget_oldest(miner: Miner, most: int) -> None:
@@ -335,7 +372,7 @@ def _vouch(miner: Miner, entry: Unaudited, part: float) -> None:
 # Can it be? Pure functions of a lease and what is said of it.
 
 
-def _believe(grant: Grant, result: messages.Result, rehash: Rehash) -> Scan:
+def _scan_of(grant: Grant, result: messages.Result, rehash: Rehash) -> Scan:
     """Rehash what a miner says. Raises `FalseEvidence` for what cannot be."""
     if result.stop < grant.start:
         raise FalseEvidence(f"a result that ends at {result.stop}, before its lease begins")

@@ -108,7 +108,8 @@ class Miner:
 
     Its leases are `grants`, oldest first; those of them that no slot has come to are `ahead`. It is
     `overdue` from when it has lost all of them, because none came to an end, to its next result.
-    Results of `owed` leases, which were taken from it, may be on their way.
+    Results of `owed` leases, which were taken from it, may be on their way. It has `audited` if
+    that is what it was given last. It has `doubted` results that do not look searched.
     """
 
     __slots__ = (
@@ -120,8 +121,10 @@ class Miner:
         "_others",
         "address",
         "ahead",
+        "audited",
         "busy_since",
         "caught",
+        "doubted",
         "draining",
         "drift",
         "evidence",
@@ -176,6 +179,8 @@ class Miner:
         self.looked_at = self.told_at = float("-inf")
         self.told = (self.slots, self.workers)
         self.owed = 0
+        self.audited = False
+        self.doubted = 0
         self.caught = False
         self.gone = False
 
@@ -289,7 +294,8 @@ class Miner:
     @property
     def has_room(self) -> bool:
         """Whether a slot of it stands still that should have work."""
-        return len(self.grants) < (min(1, self.slots) if self.overdue else self.slots)
+        most = min(1, self.slots) if self.overdue else self.slots
+        return len(self.grants) < most and not self.doubted
 
     def hold(self, grant: Grant) -> None:
         """A lease is on its way to it."""
