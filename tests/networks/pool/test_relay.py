@@ -659,6 +659,22 @@ def test_suspect_and_auditor_are_caught_by_one_audit_while_others_are_idle() -> 
     assert client.answers == [lowest(PUZZLE, 0, 1499)]
 
 
+def test_what_two_liars_have_both_kept_back_is_found_when_both_are_caught() -> None:
+    table = Table(THOROUGH)
+    client, suspect, auditor = table.client(), table.miner("one"), table.miner("two")
+    client.says(submit(500))
+    best = lowest(PUZZLE, 0, 500)
+    said = [nonce for nonce in suspect.result().nonces if nonce != best]
+    suspect.lies = lambda result: Result(result.lease, result.stop, tuple(said[1:]))
+    suspect.works()
+    table.passes(1.0)
+    auditor.lies = lambda result: Result(result.lease, result.stop, tuple(said[:-1]))
+    auditor.works()
+    assert cheats(table) == ["two", "one"]
+    table.finish(table.miner("three"), table.miner("four"))
+    assert client.answers == [best]
+
+
 def test_an_idle_miner_takes_over_an_audit_that_another_is_slow_to_do() -> None:
     table = Table(THOROUGH)
     client, suspect, slow, fast = table.client(), *map(table.miner, ("suspect", "slow", "fast"))

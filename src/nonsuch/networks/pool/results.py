@@ -325,7 +325,8 @@ def _is_searched(audit: Audit, scan: Scan, auditor: Miner | None) -> bool:
         return False
     if auditor is None:
         return True
-    return auditor.evidence and len(scan.shares) >= shares_least(audit.quota.expected)
+    honest = auditor.evidence and not auditor.caught
+    return honest and len(scan.shares) >= shares_least(audit.quota.expected)
 
 
 def _audit(
