@@ -1699,24 +1699,6 @@ def test_two_cheats_keep_the_same_share_back_and_one_of_them_more() -> None:
     assert client.answers == [best]
 
 
-def test_the_first_shard_of_each_new_name_is_scanned_again() -> None:
-    """Who hangs up before it is found out, and comes back, is found out each time."""
-    table = Table(PoolSettings(audit_fraction=0.05, shard_nonces=500))
-    client, honest = table.client(), table.miner("honest")
-    client.says(submit(20_000))
-    honest.works()
-    for number in range(5):
-        lazy = table.miner(f"lazy-{number}")
-        lazy.lies = lies_as("skips")
-        lazy.works()
-        lazy.leaves()
-        honest.works()
-        honest.works()
-    table.finish(honest, table.miner())
-    assert cheats(table) == [f"lazy-{number}" for number in range(5)]
-    assert client.answers == [lowest(PUZZLE, 0, 20_000)]
-
-
 def test_an_audit_of_very_many_nonces_is_begun_at_once() -> None:
     """Of a range, Python asks each number whether it equals what is no number."""
     scan = Scan(2**62, (5,), None)

@@ -40,10 +40,6 @@ from nonsuch.work.target import TARGET_MAX, Target
 
 __all__ = ["Results"]
 
-NEWCOMER_FACTOR = 100.0
-"""How much more likely a miner's first result is audited than later ones. Where a hundredth of all
-is audited, so is every newcomer: a new name costs whoever wants one an honest shard."""
-
 PASSED_MIN = 0.999
 """Pieces that are worth so many leases are worth one: sums of floats drift."""
 
@@ -164,8 +160,7 @@ class Results:
         if pieces > 1 or not fraction:
             _forget_oldest(miner, UNAUDITED_KEPT_MAX)
         miner.since_audit += 1
-        newcomer = NEWCOMER_FACTOR if miner.results == 1 else 1.0
-        chosen = state.lots.random() < fraction * pieces * newcomer
+        chosen = state.lots.random() < fraction * pieces
         overdue = fraction > 0 and miner.since_audit * pieces >= UNAUDITED_MAX
         # Of pieces more than one must pass, and each of its slots may be about to return one.
         suspicious = miner.drift.suspicious and (pieces == 1 or miner.since_audit >= miner.slots)
