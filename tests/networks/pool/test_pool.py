@@ -1212,10 +1212,11 @@ def paces(miner: Seat, per_second: dict[str, float], seconds: float) -> Counter[
 
 def test_shards_of_a_slow_puzzle_take_no_longer_and_both_jobs_get_on() -> None:
     table = Table(TRUSTING, rehash=lambda _puzzle, nonces: ((2**255, nonces[0]), 0))
-    client, miner = table.client(), table.miner("miner", rate=50_000.0)
-    client.says(submit(10**12, job="slow", puzzle=SLOW))
+    client, miner = table.client(), table.miner("miner", rate=5_000_000.0)
     client.says(submit(10**12, job="fast"))
-    spent = paces(miner, {"slow": 1000.0, "fast": 50_000.0}, 300.0)
+    paces(miner, {"fast": 5_000_000.0}, 5.0)
+    client.says(submit(10**12, job="slow", puzzle=SLOW))
+    spent = paces(miner, {"slow": 100_000.0, "fast": 5_000_000.0}, 300.0)
     assert table.statistics.requeues == {}
     assert 0.8 < spent["slow"] / spent["fast"] < 1.25
 

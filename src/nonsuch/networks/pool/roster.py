@@ -278,10 +278,10 @@ class Miner:
             self.measured = True
 
     def _follow(self, measured: float) -> None:
-        """What a slot has done lately, in hashes a second; a mere hint has no weight."""
+        """What a slot has done lately, in hashes a second."""
         if self.slot_rate:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
-        weight = RATE_WEIGHT if self.measured and self.slot_rate else 1.0
+        weight = RATE_WEIGHT if self.slot_rate else 1.0
         self.slot_rate += weight * (measured - self.slot_rate)
 
     # What it holds.
