@@ -134,8 +134,8 @@ class Leases:
         state.number += 1
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
-        # What the pool's own node asks for is served in its order, one after the other.
         miner.audited = False
+        # What the pool's own node asks for is served in its order, one after the other.
         job.served += 0 if job.gather is not None else state.dispatcher.cost(job, miner, shard)
         self._open(job, shard, miner, now)
         return True

@@ -71,9 +71,7 @@ class Results:
         self._state.roster.returned(grant, 0 if doubtful else count, now)
         quota = grant.quota
         if quota is not None:
-            whole = scan.stop == grant.stop
-            expected = quota.expected if whole else expected_shares(count, quota.limit)
-            miner.drift.add(expected, len(scan.shares))
+            miner.drift.add(_expected(grant, scan, quota), len(scan.shares))
         self._leases.close(grant)
         if grant.audit is not None:
             self._audited(grant, grant.audit, scan, now)
@@ -301,13 +299,18 @@ class Results:
         return redone
 
 
+def _expected(grant: Grant, scan: Scan, quota: Quota) -> float:
+    """How many shares there are on average in what was searched of a lease."""
+    if scan.stop == grant.stop:
+        return quota.expected
+    return expected_shares(scan.stop - grant.start, quota.limit)
+
+
 def _is_doubtful(grant: Grant, scan: Scan) -> bool:
     """Whether so few shares, or so high a lowest hash, are hardly those of a shard searched."""
     count, quota = scan.stop - grant.start, grant.quota
     if quota is not None:
-        whole = scan.stop == grant.stop
-        expected = quota.expected if whole else expected_shares(count, quota.limit)
-        return len(scan.shares) < shares_least(expected)
+        return len(scan.shares) < shares_least(_expected(grant, scan, quota))
     if scan.best is None:
         return False
     lower = expected_shares(count, Target(max(1, scan.best[0])))

@@ -281,8 +281,9 @@ class Miner:
         """What a slot has done lately, in hashes a second."""
         if self.slot_rate:
             measured = min(measured, self.slot_rate * RATE_GROWTH_MAX)
-        weight = RATE_WEIGHT if self.slot_rate else 1.0
-        self.slot_rate += weight * (measured - self.slot_rate)
+            self.slot_rate += RATE_WEIGHT * (measured - self.slot_rate)
+        else:
+            self.slot_rate = measured
 
     # What it holds.
 
