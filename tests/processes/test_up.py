@@ -306,7 +306,7 @@ def test_miners_that_are_killed_frozen_and_lie(
     pool.do("nodes/miner-1/restart")
     assert pool.do("nodes", {"role": "miner"}) == "miner-3 was started."
     assert pool.see().about["about"].title == "A pool: 3 miners on this machine"
-    pool.see_told("miner-3 joined the pool")
+    pool.see_until(lambda now: "miner-3" in now.nodes and all_up(now))
     status, answer = pool.ask("POST", "/api/loss", {"share": 0.5})
     assert (status, b"only gossip" in answer) == (409, True)
     pool.stop()
