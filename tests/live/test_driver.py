@@ -1678,6 +1678,7 @@ SOME = 3
 @pytest.fixture
 def few_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "HANDSHAKES_MAX", SOME)
+    monkeypatch.setattr(tcp, "HANDSHAKE_SECONDS", 60.0)
 
 
 @pytest.mark.usefixtures("few_handshakes")
@@ -1702,6 +1703,20 @@ async def test_who_comes_to_more_handshakes_than_there_may_be_is_closed_at_once(
                 await is_let_in(node, tls)
                 assert await one.ask("still here") == "still here"
             assert all(is_open(peer) for peer in silent.peers[1:SOME])
+
+
+@pytest.mark.usefixtures("few_handshakes")
+async def test_a_handshake_that_has_had_its_time_makes_room_for_who_comes(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "HANDSHAKE_SECONDS", 0.0)
+    core, tls = Scripted(echo), client_side(certificate)
+    async with nothing_left(), running(node_of(core, tls=server_side(certificate))) as node:
+        with Silent(node, SOME) as silent:
+            async with peer_of(node, tls) as one:
+                assert await one.ask("here") == "here"
+                assert await is_closed(silent.peers[0])
+                assert all(is_open(peer) for peer in silent.peers[1:])
 
 
 @pytest.mark.usefixtures("few_handshakes")

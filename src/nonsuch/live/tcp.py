@@ -24,7 +24,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from nonsuch.addresses import PORT_MAX
 from nonsuch.errors import LocalError, RemoteProtocolError
@@ -40,7 +40,11 @@ WRITE_BYTES_MAX = 2**20
 
 HANDSHAKES_MAX = 256
 """TLS handshakes at once: 75 MB, of which asyncio's loop holds 295 KB for each. An honest one takes
-two round trips; whoever comes while so many are under way is closed at once, and may come again."""
+two round trips; whoever comes while so many are under way is closed at once, and may come again,
+unless the oldest of them has had `HANDSHAKE_SECONDS`: that one is closed instead."""
+
+HANDSHAKE_SECONDS = 1.0
+"""How long a handshake keeps its place while others want it."""
 
 DIAL_SECONDS = 10.0
 """How long a connection may take to come about, its TLS handshake included."""
@@ -164,6 +168,18 @@ class Newcomer(asyncio.Protocol):
         cast(asyncio.Transport, transport).abort()
 
 
+class _Handshake(NamedTuple):
+    """One under way since `began`, in the loop's seconds."""
+
+    own: socket.socket
+    began: float
+
+    def end(self) -> None:
+        """Cancelled, one that the loop has not begun yet would go on for its ten seconds."""
+        with suppress(OSError):  # Its other end may be gone already.
+            self.own.shutdown(socket.SHUT_RDWR)
+
+
 class Network:
     """All connections of a node, numbered upwards behind `number`.
 
@@ -184,7 +200,8 @@ class Network:
         self._servers: list[asyncio.Server] = []
         self._dialling: set[str | None] = set()
         self._dials: set[asyncio.Task[None]] = set()
-        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
+        self._handshakes: dict[asyncio.Task[None], _Handshake] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
         self._empty = asyncio.Event()
 
@@ -211,13 +228,29 @@ class Network:
 
     def shake_hands(self, raw: socket.socket, listener: Listener) -> None:
         """Take this connection over and begin its handshake, if there is room for one more."""
-        if self._closing or len(self._handshakes) >= HANDSHAKES_MAX:
+        if self._closing or not self._make_room():
             return
         with suppress(OSError):  # No file can be opened any more.
             own = socket.fromfd(raw.fileno(), raw.family, raw.type)
             task = asyncio.create_task(self._shake_hands(own, listener))
-            self._handshakes[task] = own
-            task.add_done_callback(self._handshakes.pop)
+            self._handshakes[task] = _Handshake(own, asyncio.get_running_loop().time())
+            task.add_done_callback(self._shaken)
+
+    def _make_room(self) -> bool:
+        """Whether one more handshake may begin, if need be because the oldest ends."""
+        if len(self._handshakes) < HANDSHAKES_MAX:
+            return True
+        task, oldest = next(iter(self._handshakes.items()))
+        if asyncio.get_running_loop().time() < oldest.began + HANDSHAKE_SECONDS:
+            return False
+        del self._handshakes[task]
+        self._ending.add(task)
+        oldest.end()
+        return True
+
+    def _shaken(self, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        self._ending.discard(task)
 
     async def _shake_hands(self, own: socket.socket, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
@@ -363,11 +396,9 @@ class Network:
             server.close()
         for task in self._dials:
             task.cancel()
-        for own in self._handshakes.values():
-            with suppress(OSError):  # Its other end may be gone already.
-                # Cancelled, one that the loop has not begun yet would go on for its ten seconds.
-                own.shutdown(socket.SHUT_RDWR)
-        if tasks := [*self._dials, *self._handshakes]:
+        for handshake in self._handshakes.values():
+            handshake.end()
+        if tasks := [*self._dials, *self._handshakes, *self._ending]:
             await asyncio.wait(tasks)
         self.flush()
         for number in list(self._connections):

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nonsuch.live.tcp import WRITE_BYTES_MAX
 from nonsuch.networks.pool import facts, leases
 from nonsuch.networks.pool.audits import UNAUDITED_MAX, Scan
 from nonsuch.networks.pool.messages import (
+    MESSAGE_BYTES_MAX,
     PROTOCOL,
     Answer,
     Ask,
@@ -40,7 +42,7 @@ from nonsuch.networks.pool.messages import (
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import ASK_WORDS, Pool
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot, Life, ShardDone
-from nonsuch.networks.pool.roster import WORDS_MAX
+from nonsuch.networks.pool.roster import PUZZLE_BYTES_UNREAD_MAX, WORDS_MAX
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.state import SNAPSHOT_RECORDS
 from nonsuch.networks.pool.statistics import PoolStatistics
@@ -1025,6 +1027,40 @@ def test_who_has_very_many_slots_does_not_wait_for_the_second_half_of_them() -> 
     assert len(miner.leases) == 500
     table.passes(0.001)
     assert len(miner.leases) == 1200
+
+
+def test_a_miner_with_many_slots_is_not_given_more_puzzles_than_it_can_read() -> None:
+    table = Table(PoolSettings(audit_fraction=0, shard_nonces=1))
+    client, miner = table.client(), table.miner()
+    miner.says(Capacity(60))
+    for number in range(60):
+        puzzle = plain(b"%4d" % number + bytes(MESSAGE_BYTES_MAX - 4))
+        client.says(submit(2, job=f"job {number}", puzzle=puzzle))
+
+    def heard_bytes() -> int:
+        told = [message.puzzle for message in miner.heard if isinstance(message, Lease)]
+        return sum(len(puzzle.prefix) for puzzle in told if puzzle is not None)
+
+    few = heard_bytes()
+    assert PUZZLE_BYTES_UNREAD_MAX <= few < WRITE_BYTES_MAX / 2 + MESSAGE_BYTES_MAX
+    first, *others = miner.leases.values()
+    miner.works(first)
+    assert heard_bytes() == few + len(first.puzzle.prefix if first.puzzle else b"")
+    miner.works(others[-1])
+    most = heard_bytes()
+    assert most >= 2 * few, "it came behind all the others"
+    table.passes(1.0)
+    miner.beats()
+    assert heard_bytes() >= most + few
+    for number in range(60):
+        client.says(Withdraw(f"job {number}"))
+    client.says(submit(2, job="one more"))
+    assert not miner.leases, "nobody knows how far it is"
+    table.passes(2.0)
+    miner.beats()
+    assert miner.leases
+    table.finish(miner)
+    assert client.answers == [lowest(PUZZLE, 0, 2)]
 
 
 def test_all_that_a_stranger_can_take_is_half_of_a_job() -> None:

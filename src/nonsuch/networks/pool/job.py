@@ -55,6 +55,7 @@ class Job:
         "order",
         "owner",
         "puzzle",
+        "puzzle_bytes",
         "queued",
         "rate",
         "records",
@@ -79,6 +80,7 @@ class Job:
         self.order = order
         self.now = now
         self.puzzle: Puzzle = opened.puzzle.puzzle()
+        self.puzzle_bytes = len(self.puzzle.prefix) + len(self.puzzle.suffix)
         self.kind = self.puzzle.kind
         self.target = None if opened.target is None else target_of(opened.target)
         self.book = LeaseBook(opened.first, opened.last, done)

@@ -234,10 +234,6 @@ class Leases:
             state.roster.look_at(peer, now + state.settings.lease_seconds)
         miner.hold(grant)
         state.grants[number] = grant
-        puzzle = None
-        if job.id not in miner.known:
-            miner.known[job.id] = None
-            puzzle = job.opened.puzzle
         state.send(
             miner.peer,
             messages.Lease(
@@ -247,7 +243,7 @@ class Leases:
                 count,
                 0 if quota is None else quota.bits,
                 job.opened.target,
-                puzzle,
+                job.opened.puzzle if miner.learn(job, number) else None,
             ),
         )
         return grant

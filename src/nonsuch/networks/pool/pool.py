@@ -308,6 +308,8 @@ class Pool:
         """Hold a beat against all that the miner should hold: O(n) of its leases."""
         self._tell_changed(miner, now)
         miner.count_tried(beat.hashes)
+        # One without leases has none that it could name.
+        miner.has_read(max(beat.leases, default=0) if miner.grants else self._state.number)
         if miner.evidence and tuple(miner.grants) != beat.leases:
             held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):

@@ -57,6 +57,7 @@ class Results:
 
         Raises `RemoteError` for one of a lease that never was.
         """
+        miner.has_read(result.lease)
         grant = self._state.grants.get(result.lease)
         if grant is None or grant.miner is not miner:
             return self._late(miner, result, now)

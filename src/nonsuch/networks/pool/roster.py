@@ -43,6 +43,11 @@ RATE_GROWTH_MAX = 16.0
 KINDS_MAX = 8
 """Kinds of puzzles of which a miner's rate is kept: of those that it has searched last."""
 
+PUZZLE_BYTES_UNREAD_MAX = 2**19
+"""Bytes of puzzles that are on their way to a miner, before it has shown that it has read them, and
+before the last one: a miner of many slots is given as many jobs at once, and is cut off by what it
+leaves unread."""
+
 MEASURE_SECONDS_MIN = 0.05
 """Many slots are measured over longer than this: their results come in bursts."""
 
@@ -119,6 +124,8 @@ class Miner:
         "_hint",
         "_kind",
         "_others",
+        "_unread",
+        "_unread_bytes",
         "address",
         "ahead",
         "audited",
@@ -168,6 +175,8 @@ class Miner:
         self.grants: dict[int, Grant] = {}
         self.ahead: dict[int, Grant] = {}
         self.known: dict[str, None] = {}
+        self._unread: list[tuple[int, int]] = []
+        self._unread_bytes = 0
         self.busy_since = 0.0
         self.returned_at = 0.0
         self.results = 0
@@ -185,8 +194,26 @@ class Miner:
         self.gone = False
 
     def can_search(self, job: Job) -> bool:
-        """Whether its wire has words for the job."""
+        """Whether its wire has words for the job, and room for the puzzle if it must be told."""
+        if self._unread_bytes >= PUZZLE_BYTES_UNREAD_MAX and job.id not in self.known:
+            return False
         return self.evidence or job.is_liteminer
+
+    # What it knows.
+
+    def learn(self, job: Job, lease: int) -> bool:
+        """This lease goes to it. Returns whether the puzzle must go with it."""
+        if job.id in self.known:
+            return False
+        self.known[job.id] = None
+        self._unread.append((lease, job.puzzle_bytes))
+        self._unread_bytes += job.puzzle_bytes
+        return True
+
+    def has_read(self, lease: int) -> None:
+        """It knows of this lease: so it has read all that was sent before."""
+        while self._unread and self._unread[0][0] <= lease:
+            self._unread_bytes -= self._unread.pop(0)[1]
 
     # How fast it is.
 
