@@ -14,6 +14,11 @@ import pytest
 
 from nonsuch.networks.pool import facts, results
 from nonsuch.networks.pool.client import Client
+from nonsuch.networks.pool.liteminer import (
+    LiteMinerClientWire,
+    LiteMinerMinerWire,
+    LiteMinerPoolWire,
+)
 from nonsuch.networks.pool.messages import Hello, PuzzleForm, Result, Submit
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
@@ -26,7 +31,7 @@ from nonsuch.scenarios.cheats import CHEATS, Cheat
 from nonsuch.scenarios.pool import Broken, Story, play
 from nonsuch.sim.network import HOSTILE, LAN, PERFECT, Conditions
 from nonsuch.sim.world import Ranks, World
-from nonsuch.work.presets import plain
+from nonsuch.work.presets import liteminer, plain
 
 SEEDS = 300
 CHUNK = 25
@@ -118,6 +123,47 @@ def _people(world: World, kind: str, submit: Submit) -> Client:
     client = Client(Hello("client"), submit, _lots(world), patient=True)
     world.add("client", lambda: client, dials="pool")
     return client
+
+
+@pytest.mark.parametrize("conditions", [PERFECT, LAN, HOSTILE], ids=["perfect", "lan", "hostile"])
+@pytest.mark.parametrize("victim", ["pool", "honest-1"])
+@pytest.mark.parametrize("misfortune", ["crash", "freeze", "silence"])
+def test_programs_of_the_older_wire_have_the_answer_though_one_of_them_guesses(
+    victim: str, misfortune: str, conditions: Conditions
+) -> None:
+    puzzle = liteminer(b"a world of theirs")
+    ranks = [puzzle.rank(puzzle.digest(nonce)) for nonce in range(20_001)]
+    exact = min(range(20_001), key=ranks.__getitem__)
+    for seed in range(3):
+        world = World(seed, conditions, ranks=RANKS)
+        settings = PoolSettings(blind_audit_fraction=1.0, shard_nonces=1000)
+        world.add("pool", partial(Pool, settings, _lots(world)), listens=True, hash_rate=500)
+        add = partial(world.add, dials="pool", hash_rate=1000)
+        miners = (LiteMinerMinerWire, partial(_session, world))
+        for name in ("honest-1", "honest-2"):
+            add(name, _miner(world, name), wires=miners)
+        add("liar", partial(Cheat, _miner(world, "liar")(), "guesses", _lots(world)), wires=miners)
+        submit = Submit("job", PuzzleForm.of(puzzle), 0, 20_000)
+        client = Client(Hello("client"), submit, _lots(world), patient=True)
+        add("client", partial(_same, client), wires=(LiteMinerClientWire, miners[1]))
+        world.run(3.0)
+        if misfortune == "freeze":
+            world.freeze(victim)
+            world.at(9.0, partial(world.thaw, victim))
+        else:
+            world.crash(victim, silent=misfortune == "silence")
+            world.at(9.0, partial(world.restart, victim))
+        assert world.run_until(partial(_is_answered, client), 300)
+        assert client.answer is not None
+        assert client.answer.nonce == exact
+        told = [each.fact for each in world.facts]
+        assert {each.address for each in told if isinstance(each, facts.Cheated)} == {"liar"}
+        joined = {each.wire for each in told if isinstance(each, facts.MinerJoined)}
+        assert joined == {"liteminer"}
+
+
+def _session(world: World) -> LiteMinerPoolWire:
+    return LiteMinerPoolWire(f"{world.lots.getrandbits(64):x}")
 
 
 @pytest.mark.parametrize("conditions", [PERFECT, LAN], ids=["perfect", "lan"])
@@ -235,7 +281,7 @@ def _sleep(_cheat: Cheat, result: Result) -> Result:
 def test_a_pool_that_audits_nobody_is_found_by_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kinds = {"sleeps": _sleep, "invents": CHEATS["invents"]}
+    kinds = {"sleeps": _sleep, **{kind: CHEATS[kind] for kind in ("invents", "guesses")}}
     monkeypatch.setattr(scenario, "CHEATS", kinds)
     monkeypatch.setattr(cheats, "CHEATS", kinds)
     for seed in range(100):

@@ -15,7 +15,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from nonsuch.errors import LocalError
+from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.node import (
     LOCAL,
     Advanced,
@@ -100,6 +100,20 @@ class Puppet:
 
 def is_order(event: Event) -> bool:
     return isinstance(event, Received) and isinstance(event.message, Do)
+
+
+class Letters:
+    """A wire with words for text alone; what is no ASCII is nonsense."""
+
+    name = "letters"
+
+    def feed(self, data: bytes) -> list[object]:
+        if not data.isascii():
+            raise RemoteProtocolError("no letters")
+        return list(data.decode())
+
+    def encode(self, message: object) -> bytes:
+        return message.encode() if isinstance(message, str) else b""
 
 
 def order(world: World, name: str, *effects: Effect, deadline: float | None = None) -> None:
@@ -389,10 +403,28 @@ def test_peers_are_numbered_anew_in_each_life_and_never_twice_in_one() -> None:
 def test_the_wire_of_a_dialler_is_known_at_both_ends() -> None:
     world = World(1, PERFECT)
     world.add("a", Puppet, listens=True)
-    world.add("b", lambda: Puppet(dials=True), dials="a", wire="gob")
+    world.add("b", lambda: Puppet(dials=True), dials="a", wires=(Letters, Letters))
     world.run(until=1)
-    assert puppet(world, "a").events[-1] == Connected(1, "b", "gob")
-    assert puppet(world, "b").events[-1] == Connected(1, "a", "gob", "")
+    assert puppet(world, "a").events[-1] == Connected(1, "b", "letters")
+    assert puppet(world, "b").events[-1] == Connected(1, "a", "letters", "")
+
+
+def test_bytes_travel_where_the_dialler_has_wires() -> None:
+    conditions = Conditions(loss=0.9, duplication=0.9, reordering=0.9, garbling=0.9)
+    world = World(1, conditions)
+    world.add("a", Puppet, listens=True)
+    world.add("b", lambda: Puppet(dials=True), dials="a", wires=(Letters, Letters))
+    world.run(until=1)
+    order(world, "b", Send(1, "abc"), Send(1, 4), Send(1, "d"))
+    world.run(until=2)
+    assert puppet(world, "a").messages == ["a", "b", "c", "d"]
+    order(world, "a", Send(1, "\N{SNOWMAN}"), Send(1, "e"))
+    world.run(until=3)
+    assert puppet(world, "b").messages == []
+    erred, ended = puppet(world, "b").events[-2:]
+    assert erred == Erred(1, RemoteProtocolError.cost, "no letters")
+    assert ended == Disconnected(1, "no letters")
+    assert puppet(world, "a").ends() == [Disconnected(1, "it hung up")]
 
 
 def test_dialling_twice_at_once_is_dialling_once() -> None:

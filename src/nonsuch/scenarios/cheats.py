@@ -89,6 +89,11 @@ def _invent(cheat: Cheat, result: Result) -> Result:
     return _with(result, tuple(sorted(invented)))
 
 
+def _guess(_cheat: Cheat, result: Result) -> Result:
+    """Search nothing, and name any nonce: all that a wire without evidence asks for."""
+    return _with(result, (result.stop - 1,))
+
+
 CHEATS: Mapping[str, Edit] = MappingProxyType(
     {
         "skips": _skip,
@@ -97,6 +102,7 @@ CHEATS: Mapping[str, Edit] = MappingProxyType(
         "replays": _replay,
         "borrows": _borrow,
         "invents": _invent,
+        "guesses": _guess,
     }
 )
 """By name, what each does to a result."""

@@ -2,8 +2,8 @@
 
 A seed draws the network, the machines, the jobs and a plan of misfortunes: crashes with and without
 disk, frozen processes, pulled cables, slow processors, miners that lie. Some miners search on many
-workers, which come, go and stand still. Then all is mended, a worker here and there a little later,
-and what must hold is checked:
+workers, which come, go and stand still; some, and a client, speak LiteMiner's wire. Then all is
+mended, a worker here and there a little later, and what must hold is checked:
 
 * every client has the answer that a plain search gives;
 * no honest miner was ever accused;
@@ -22,16 +22,21 @@ from typing import NamedTuple
 
 from nonsuch.networks.pool import facts
 from nonsuch.networks.pool.client import Client
+from nonsuch.networks.pool.liteminer import (
+    LiteMinerClientWire,
+    LiteMinerMinerWire,
+    LiteMinerPoolWire,
+)
 from nonsuch.networks.pool.messages import Hello, PuzzleForm, Submit, target_bytes
 from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import Pool
 from nonsuch.networks.pool.settings import PoolSettings
-from nonsuch.node import Core
+from nonsuch.node import Core, Wire
 from nonsuch.scenarios.broken import TRACE_LINES, Broken
 from nonsuch.scenarios.cheats import CHEATS, Cheat
-from nonsuch.sim.network import HOSTILE, LAN, PERFECT, TORTURE, Conditions
+from nonsuch.sim.network import HOSTILE, LAN, PERFECT, TORTURE, Conditions, Wires
 from nonsuch.sim.world import Ranks, World
-from nonsuch.work.presets import plain
+from nonsuch.work.presets import liteminer, plain
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.target import Target
 
@@ -59,6 +64,14 @@ CLUSTER_PART = 0.4
 
 WORKERS = (2, 3, 8, 16)
 """How many workers such a miner has."""
+
+LITEMINER_PART = 0.3
+"""How many pools have programs of LiteMiner's wire, and how many of these have one that lies."""
+
+LITEMINER_CLIENT = "client-liteminer"
+
+SHARD_NONCES = 500
+"""Shards of theirs, in some pools: of miners that have shown no rate one would have a whole job."""
 
 STUCK_PART = 0.3
 STUCK_SECONDS = 60.0
@@ -123,10 +136,16 @@ class Play:
         audit = plan.choice([0.02, 0.2, 1.0])
         # Two that keep the same share back agree, and may be all the auditors that there are.
         self._thorough = audit == 1.0 and self._cheats != ("withholds", "withholds")
-        self._settings = PoolSettings(audit_fraction=audit, jobs_max=10)
         self._answers: dict[str, int | None] = {}
         self._accused: list[facts.Cheated] = []
         self._jobs = [self._job(f"client-{number}") for number in range(plan.randint(1, 3))]
+        self._has_liteminer = plan.random() < LITEMINER_PART
+        few = plan.choice([None, SHARD_NONCES]) if self._has_liteminer else None
+        self._settings = PoolSettings(
+            shard_nonces=few, audit_fraction=audit, blind_audit_fraction=audit, jobs_max=10
+        )
+        if self._has_liteminer:
+            self._jobs.append(self._liteminer_job())
         self._above: dict[str, str] = {"pool": ""}
         self._clusters: dict[str, list[float]] = {}
         self._people()
@@ -160,7 +179,7 @@ class Play:
         plan = self._plan
         puzzle = plain(b"message %d " % plan.randrange(MESSAGES))
         ranks = _ranks(puzzle)
-        last = plan.choice([0, 1, 40, plan.randint(100, 3000), plan.randint(3000, LAST_MAX)])
+        last = self._last()
         first = plan.choice([0, 0, plan.randint(0, last)])
         target = Target.from_work(plan.randint(50, 5000)) if plan.random() < 0.3 else None
         nonces = range(first, last + 1)
@@ -172,15 +191,31 @@ class Play:
         submit = Submit(f"job-{client}", PuzzleForm.of(puzzle), first, last, data)
         return _Job(client, submit, puzzle, answer)
 
+    def _last(self) -> int:
+        """The last nonce of a job."""
+        plan = self._plan
+        return plan.choice([0, 1, 40, plan.randint(100, 3000), plan.randint(3000, LAST_MAX)])
+
+    def _liteminer_job(self) -> _Job:
+        """One that the older wire has words for: from 0 on, and without a target."""
+        puzzle, last = liteminer(b"message %d" % self._plan.randrange(MESSAGES)), self._last()
+        ranks = _ranks(puzzle)
+        submit = Submit("job", PuzzleForm.of(puzzle), 0, last)
+        return _Job(LITEMINER_CLIENT, submit, puzzle, min(range(last + 1), key=ranks.__getitem__))
+
     def _people(self) -> None:
         world, plan = self._world, self._plan
         world.add("pool", self._pool, listens=True, hash_rate=500)
         self._honest: list[str] = []
         self._miners()
+        if self._has_liteminer:
+            self._liteminers()
         for job in self._jobs:
             factory = self._client_factory(job)
             begins = plan.choice([0.0, plan.uniform(0, TROUBLE_SECONDS / 2)])
-            world.at(begins, functools.partial(self._add, job.client, factory, 0.0))
+            is_older = job.client == LITEMINER_CLIENT
+            wires = self._wires(LiteMinerClientWire) if is_older else None
+            world.at(begins, functools.partial(self._add, job.client, factory, 0.0, wires=wires))
 
     def _miners(self) -> None:
         plan = self._plan
@@ -193,6 +228,23 @@ class Play:
             self._add(name, self._cheat(kind), 1000.0)
             self._perhaps_workers(name, 1000.0)
 
+    def _liteminers(self) -> None:
+        """Honest ones, and perhaps one that names what comes to its mind."""
+        plan, wires = self._plan, self._wires(LiteMinerMinerWire)
+        for number in range(plan.randint(1, 3)):
+            name, rate = f"liteminer-{number}", 10 ** plan.uniform(2, 3.5)
+            self._honest.append(name)
+            self._add(name, self._miner(name, rate), rate, wires=wires)
+        if plan.random() < LITEMINER_PART:
+            name, kind = "liteminer-liar", "guesses"
+            self._liars[name] = kind
+            self._cheats += (kind,)
+            self._add(name, self._cheat(kind), 1000.0, wires=wires)
+
+    def _wires(self, dialler: Callable[[], Wire]) -> Wires:
+        lots = self._world.lots
+        return dialler, lambda: LiteMinerPoolWire(f"{lots.getrandbits(64):x}")
+
     def _add(
         self,
         name: str,
@@ -201,6 +253,7 @@ class Play:
         *,
         above: str = "pool",
         listens: bool = False,
+        wires: Wires | None = None,
     ) -> None:
         """A machine whose clock is off, and a little fast or slow."""
         lots = self._world.lots
@@ -211,6 +264,7 @@ class Play:
             hash_rate=rate,
             listens=listens,
             dials=above,
+            wires=wires,
             clock_rate=lots.uniform(0.98, 1.02),
             clock_offset_seconds=lots.uniform(-1000, 1000),
         )
@@ -338,8 +392,8 @@ class Play:
 
     def _judge(self) -> None:
         for told in self._world.facts:
-            if isinstance(told.fact, facts.Cheated) and self._is_honest(told.fact.miner):
-                raise self._broken(f"{told.fact.miner} is honest, and was accused: {told.fact}")
+            if isinstance(told.fact, facts.Cheated) and self._is_honest(told.fact.address):
+                raise self._broken(f"{told.fact.address} is honest, and was accused: {told.fact}")
         exact = self._thorough or not self._cheats
         for job in self._jobs:
             answer = self._client(job).answer

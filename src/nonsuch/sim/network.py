@@ -18,6 +18,10 @@ as if nothing had been. A machine that loses its power is as silent, until it is
 be sending while the other is long gone. What is done to a connection reaches each end behind all
 that was on its way to it, and never twice.
 
+**Words or bytes.** What travels are the cores' messages as they are. Where a dialler has `Wires`,
+its connections carry the bytes of these, as live ones do. A gap in them would be no stream's doing,
+so there `loss`, `duplication`, `reordering` and `garbling` have nothing to act upon.
+
 An end that hangs up hears no more messages, and a `Disconnected` soon. The other end hears what was
 sent before, and then that it was hung up on.
 """
@@ -31,16 +35,19 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Protocol
 
-from nonsuch.errors import LocalError
-from nonsuch.node import Connected, Disconnected, Erred, Event, Received
+from nonsuch.errors import LocalError, RemoteProtocolError
+from nonsuch.node import Connected, Disconnected, Erred, Event, Received, Wire
 
-__all__ = ["HOSTILE", "LAN", "PERFECT", "TORTURE", "Conditions", "Network", "Partition"]
+__all__ = ["HOSTILE", "LAN", "PERFECT", "TORTURE", "Conditions", "Network", "Partition", "Wires"]
 
 SECOND = 1_000_000
 """Virtual time is counted in microseconds."""
 
 GARBAGE_COST = 1000
 """What is no message costs as much as `RemoteProtocolError` says."""
+
+Wires = tuple[Callable[[], Wire], Callable[[], Wire]]
+"""What makes the wires of the two ends of a connection, the dialler's first."""
 
 _PROBABILITIES = ("clogging", "cut", "loss", "duplication", "reordering", "garbling")
 
@@ -178,16 +185,28 @@ class _End:
 
     `arrives_at` is when the last of what is on its way to this end arrives. `hole` is set once
     something on its way was lost. `why` is set when its own core hangs up, `gone` when nothing more
-    can happen here. `number` is 0 until the core knows of it.
+    can happen here. `number` is 0 until the core knows of it. Without a `wire`, messages travel as
+    they are.
     """
 
-    __slots__ = ("arrives_at", "connection", "gone", "hole", "host", "number", "other", "why")
+    __slots__ = (
+        "arrives_at",
+        "connection",
+        "gone",
+        "hole",
+        "host",
+        "number",
+        "other",
+        "why",
+        "wire",
+    )
 
     connection: _Connection
     other: _End
 
-    def __init__(self, host: _Host) -> None:
+    def __init__(self, host: _Host, wire: Wire | None) -> None:
         self.host = host
+        self.wire = wire
         self.number = 0
         self.arrives_at = 0
         self.hole = False
@@ -204,13 +223,14 @@ class _Connection:
     __slots__ = ("broken", "dialled", "ends", "number", "wire")
 
     def __init__(
-        self, number: int, dialler: _Host, listener: _Host, dialled: str, wire: str
+        self, number: int, dialler: _Host, listener: _Host, dialled: str, wires: Wires | None
     ) -> None:
         self.number = number
         self.dialled = dialled
-        self.wire = wire
         self.broken = False
-        first, second = _End(dialler), _End(listener)
+        ours, theirs = (None, None) if wires is None else (make() for make in wires)
+        self.wire = "" if ours is None else ours.name
+        first, second = _End(dialler, ours), _End(listener, theirs)
         first.connection = second.connection = self
         first.other, second.other = second, first
         self.ends = first, second
@@ -248,7 +268,7 @@ class Network:
         self.conditions = conditions
         self._around = surroundings
         self._hosts: dict[str, _Host] = {}
-        self._wires: dict[str, str] = {}
+        self._wires: dict[str, Wires | None] = {}
         self._connections: dict[int, _Connection] = {}
         self._partitions: list[Partition] = []
         self._count = 0
@@ -266,15 +286,15 @@ class Network:
         *,
         listens: bool,
         dials: Mapping[str, str],
-        wire: str,
+        wires: Wires | None,
         first: int,
     ) -> None:
-        """A machine, still down. `wire` is what the connections that it dials are said to speak.
+        """A machine, still down. `wires` are those of the connections that it dials.
 
         Connections are numbered upwards behind `first`.
         """
         self._hosts[name] = _Host(name, listens=listens, dials=dials, first=first)
-        self._wires[name] = wire
+        self._wires[name] = wires
 
     def start(self, name: str) -> None:
         """A new life: peers are numbered anew, and those of a dark time learn of it."""
@@ -326,11 +346,17 @@ class Network:
         end = self._hosts[name].ends.get(peer)
         if end is None or end.why:
             return
+        if end.wire is not None:
+            message = end.wire.encode(message)
+            if not message:
+                return
         receiver, conditions, lots = end.other, self.conditions, self._around.lots
         if self._partitions and self._is_silenced(end, receiver):
             receiver.hole = True
         elif conditions.cut and lots.random() < conditions.cut:
             self._reset(end.connection, "connection reset")
+        elif receiver.wire is not None:
+            self._around.call_at(self._behind(receiver), partial(self._arrive, receiver, message))
         elif not (conditions.loss and lots.random() < conditions.loss):
             self._set_out(receiver, message)
             if conditions.duplication and lots.random() < conditions.duplication:
@@ -463,9 +489,24 @@ class Network:
             end.hole = True
             return
         garbling, name = self.conditions.garbling, end.host.name
-        if garbling and self._around.lots.random() < garbling:
+        if end.wire is not None:
+            assert isinstance(message, bytes)
+            self._read(end, end.wire, message)
+        elif garbling and self._around.lots.random() < garbling:
             self._around.deliver(name, Erred(end.number, GARBAGE_COST, "garbage"))
         else:
+            self._around.deliver(name, Received(end.number, message))
+
+    def _read(self, end: _End, wire: Wire, data: bytes) -> None:
+        """Bytes are what its wire makes of them; behind nonsense nothing can be understood."""
+        name = end.host.name
+        try:
+            messages = wire.feed(data)
+        except RemoteProtocolError as error:
+            self._around.deliver(name, Erred(end.number, error.cost, str(error)))
+            self.hang_up(name, end.number, str(error))
+            return
+        for message in messages:
             self._around.deliver(name, Received(end.number, message))
 
     # How a connection ends.

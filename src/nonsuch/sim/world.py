@@ -66,7 +66,7 @@ from nonsuch.node import (
     Tick,
 )
 from nonsuch.sim.datagrams import DatagramNetwork, Datagrams
-from nonsuch.sim.network import LAN, SECOND, Conditions, Network, Partition
+from nonsuch.sim.network import LAN, SECOND, Conditions, Network, Partition, Wires
 from nonsuch.work.goals import First, Goal, Lowest, Shares
 from nonsuch.work.puzzle import Puzzle
 from nonsuch.work.target import Target
@@ -164,7 +164,7 @@ class World:
         hash_rate: float = 0.0,
         listens: bool = False,
         dials: str | Mapping[str, str] | None = None,
-        wire: str = "",
+        wires: Wires | None = None,
         datagrams: Datagrams | None = None,
         clock_rate: float = 1.0,
         clock_offset_seconds: float = 0.0,
@@ -174,7 +174,7 @@ class World:
         """A machine and its core, which starts now, behind all that is to be done now already.
 
         `factory` makes the core of each life. `dials` names the node that a `Dial` calls, or the
-        nodes by the addresses that the core dials them by, and `wire` what is spoken there.
+        nodes by the addresses that the core dials them by, and `wires` make what is spoken there.
         `datagrams` are the peers that need no dialling. Without `storage` nothing is kept and no
         effect waits. `local` hears all that is said to `LOCAL`.
         """
@@ -193,7 +193,7 @@ class World:
             name,
             listens=listens,
             dials={} if book is None else book,
-            wire=wire,
+            wires=wires,
             first=0 if datagrams is None else len(datagrams.peers),
         )
         if datagrams is not None:

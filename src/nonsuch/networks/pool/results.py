@@ -203,8 +203,8 @@ class Results:
             if not verdict.suspect_missed:
                 # What such an auditor did not find says nothing for the suspect.
                 self._state.desk.put_back(audit)
-            missed = len(verdict.auditor_missed)
-            self.catch(auditor, f"left out {missed} shares when it audited another miner", now)
+            said = _left_out(len(verdict.auditor_missed), scan)
+            self.catch(auditor, f"{said} when it audited another miner", now)
             if not verdict.suspect_missed:
                 return
         if audit.doubtful and auditor is not None and not verdict.suspect_missed:
@@ -234,10 +234,10 @@ class Results:
         self._state.emit(
             facts.AuditFailed(suspect.name, who, audit.job.id, audit.start, audit.stop, missed)
         )
-        said = f"{missed} of {missed + len(audit.scan.named)} shares"
-        self.catch(suspect, f"left out {said} of [{audit.start}, {audit.stop})", now)
+        said = _left_out(missed, audit.scan)
+        self.catch(suspect, f"{said} of [{audit.start}, {audit.stop})", now)
         if audit.witness is not None:
-            self.catch(audit.witness, f"left out {said} when it audited another miner", now)
+            self.catch(audit.witness, f"{said} when it audited another miner", now)
 
     def _acquit(self, audit: Audit, auditor: Miner | None) -> None:
         suspect = audit.suspect
@@ -316,6 +316,10 @@ def _is_doubtful(grant: Grant, scan: Scan) -> bool:
         return False
     lower = expected_shares(count, Target(max(1, scan.best[0])))
     return shares_least(lower) > 0
+
+
+def _left_out(missed: int, said: Scan) -> str:
+    return f"left out {missed} of {missed + len(said.named)} shares"
 
 
 def _is_searched(audit: Audit, scan: Scan, auditor: Miner | None) -> bool:
