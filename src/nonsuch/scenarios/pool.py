@@ -239,6 +239,8 @@ class Play:
             name, kind = "liteminer-liar", "guesses"
             self._liars[name] = kind
             self._cheats += (kind,)
+            # What these leave out when they audit, nothing else speaks for.
+            self._thorough &= not {"skips", "withholds"}.intersection(self._cheats)
             self._add(name, self._cheat(kind), 1000.0, wires=wires)
 
     def _wires(self, dialler: Callable[[], Wire]) -> Wires:

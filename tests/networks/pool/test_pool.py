@@ -1977,6 +1977,46 @@ def test_a_blind_miner_with_a_wrong_minimum_is_caught_by_scanning_again() -> Non
     assert client.answers == [lowest(puzzle, 0, 3000)]
 
 
+@pytest.mark.parametrize("suspect", ["honest", "guesses"])
+def test_an_auditor_that_sleeps_is_not_believed_of_a_blind_miner_and_is_caught(
+    suspect: str,
+) -> None:
+    table, client, blind, puzzle = blind_table(THOROUGH)
+    auditor = table.miner("auditor")
+    if suspect == "guesses":
+        # Low enough not to be doubted by itself.
+        ranks = sorted((puzzle.rank(puzzle.digest(nonce)), nonce) for nonce in range(500))
+        blind.lies = lambda result: Result(result.lease, result.stop, (ranks[1][1],))
+    blind.works()
+    auditor.works()
+    assert auditor.ranges == [(0, 500)]
+    auditor.lies = lies_as("sleeps")
+    auditor.works()
+    assert cheats(table) == []
+    table.searches_itself()
+    table.searches_itself()
+    assert cheats(table) == (["auditor"] if suspect == "honest" else ["blind", "auditor"])
+    table.finish(table.miner("honest"))
+    assert client.answers == [lowest(puzzle, 0, 3000)]
+
+
+def test_a_blind_auditor_that_guesses_is_caught_where_the_pool_looks_itself() -> None:
+    table, client, blind, puzzle = blind_table(THOROUGH)
+    auditor = table.miner("auditor", wire="liteminer")
+    ranks = sorted((puzzle.rank(puzzle.digest(nonce)), nonce) for nonce in range(500))
+    blind.lies = lambda result: Result(result.lease, result.stop, (ranks[-1][1],))
+    blind.works()
+    auditor.works()
+    assert auditor.ranges == [(0, 500)]
+    auditor.lies = blind.lies
+    auditor.works()
+    assert cheats(table) == [], "they agree"
+    table.searches_itself()
+    assert cheats(table) == ["blind", "auditor"]
+    table.finish(table.miner("honest"))
+    assert client.answers == [lowest(puzzle, 0, 3000)]
+
+
 def test_a_blind_miner_is_audited_by_the_pool_and_passes() -> None:
     table, client, blind, puzzle = blind_table(THOROUGH)
     while blind.leases:

@@ -104,8 +104,9 @@ class Scan(msgspec.Struct, frozen=True):
 class Audit:
     """A shard, or the piece of it that the lots have chosen, to be scanned again.
 
-    It is `doubtful` where its suspect has named too few: no other miner's word is enough then, and
-    `witness` is the one that has agreed.
+    It is `doubtful` where its suspect has named too few: no other miner's word is enough then, nor
+    is that of one that has named too few itself. `witness` is the one that found nothing amiss, and
+    `testimony` what it said.
     """
 
     __slots__ = (
@@ -119,6 +120,7 @@ class Audit:
         "start",
         "stop",
         "suspect",
+        "testimony",
         "witness",
     )
 
@@ -145,6 +147,7 @@ class Audit:
         self.since = now
         self.doubtful = doubtful
         self.witness: Miner | None = None
+        self.testimony: Scan | None = None
 
     @property
     def count(self) -> int:
@@ -164,15 +167,20 @@ class Audit:
     def verdict(self, again: Scan, *, blind: bool) -> Verdict:
         """Compare with what the auditor found, who is `blind` where it names the best alone."""
         if blind or not self.suspect.evidence:
-            return self._blind_verdict(again.best)
+            return self._blind_verdict(self.scan.best, again.best)
         if again.stop < self.stop:
             # It ended at a proof, where the suspect went on.
             return Verdict((again.stop - 1,), ())
         said, found = set(self.scan.named), set(again.named)
         return Verdict(tuple(sorted(found - said)), tuple(sorted(said - found)))
 
-    def _blind_verdict(self, best: Merit | None) -> Verdict:
-        claim = self.scan.best
+    def left_out(self, testimony: Scan, truth: Scan, *, blind: bool) -> int:
+        """How many nonces a witness, be it `blind`, did not name that the pool itself has found."""
+        if blind:
+            return len(self._blind_verdict(testimony.best, truth.best).suspect_missed)
+        return len(set(truth.named) - set(testimony.named))
+
+    def _blind_verdict(self, claim: Merit | None, best: Merit | None) -> Verdict:
         if claim is None or best is None:
             return Verdict((), ())
         nonce, claimed = best[1], claim[1]
@@ -249,9 +257,9 @@ class AuditDesk:
         self.lose(audit)
         self.waiting.appendleft(audit)
 
-    def keep(self, audit: Audit, witness: Miner) -> None:
-        """A miner agrees with one that is doubtful: the pool does it as well."""
-        audit.witness = witness
+    def keep(self, audit: Audit, witness: Miner, testimony: Scan) -> None:
+        """A miner found nothing amiss, and is not to be believed: the pool does it as well."""
+        audit.witness, audit.testimony = witness, testimony
         audit.losses = LOSSES_MAX
         self.waiting.appendleft(audit)
 

@@ -75,7 +75,7 @@ class Results:
             miner.drift.add(_expected(grant, scan, quota), len(scan.shares))
         self._leases.close(grant)
         if grant.audit is not None:
-            self._audited(grant, grant.audit, scan, now)
+            self._audited(grant, grant.audit, scan, now, doubtful=doubtful)
         else:
             self._shard_done(grant, scan, now, doubtful=doubtful)
         self._leases.refill(miner, now)
@@ -184,16 +184,26 @@ class Results:
         self._settle(audit, scan, None, now)
         self._leases.serve_idle(now)
 
-    def _audited(self, grant: Grant, audit: Audit, scan: Scan, now: float) -> None:
+    def _audited(
+        self, grant: Grant, audit: Audit, scan: Scan, now: float, *, doubtful: bool
+    ) -> None:
         """An auditor is back."""
         self._state.desk.take_back(audit)
         if scan.stop < audit.stop and scan.hit is None:
             self._state.desk.put_back(audit)
         else:
-            self._settle(audit, scan, grant.miner, now)
+            self._settle(audit, scan, grant.miner, now, doubtful=doubtful or audit.doubtful)
 
-    def _settle(self, audit: Audit, scan: Scan, auditor: Miner | None, now: float) -> None:
-        """Somebody left something out, or nobody did."""
+    def _settle(
+        self,
+        audit: Audit,
+        scan: Scan,
+        auditor: Miner | None,
+        now: float,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        """Somebody left something out, or nobody did, as far as one may believe it."""
         blind = auditor is not None and not auditor.evidence
         verdict = audit.verdict(scan, blind=blind)
         if scan.best is not None:
@@ -207,14 +217,16 @@ class Results:
             self.catch(auditor, f"{said} when it audited another miner", now)
             if not verdict.suspect_missed:
                 return
-        if audit.doubtful and auditor is not None and not verdict.suspect_missed:
-            self._state.desk.keep(audit, auditor)
+        if doubtful and auditor is not None and not verdict.suspect_missed:
+            self._state.desk.keep(audit, auditor, scan)
             return
         self._state.desk.done(audit)
         if verdict.suspect_missed:
             self._convict(audit, scan, verdict, auditor, now)
         else:
             self._acquit(audit, auditor)
+        if auditor is None:
+            self._judge_witness(audit, scan, now)
         self._jobs.complete_if_done(audit.job, now)
 
     def _convict(
@@ -236,8 +248,16 @@ class Results:
         )
         said = _left_out(missed, audit.scan)
         self.catch(suspect, f"{said} of [{audit.start}, {audit.stop})", now)
-        if audit.witness is not None:
-            self.catch(audit.witness, f"{said} when it audited another miner", now)
+
+    def _judge_witness(self, audit: Audit, truth: Scan, now: float) -> None:
+        """The pool itself has found what is there."""
+        witness, testimony = audit.witness, audit.testimony
+        if witness is None or testimony is None:
+            return
+        missed = audit.left_out(testimony, truth, blind=not witness.evidence)
+        if missed:
+            said = _left_out(missed, testimony)
+            self.catch(witness, f"{said} when it audited another miner", now)
 
     def _acquit(self, audit: Audit, auditor: Miner | None) -> None:
         suspect = audit.suspect
