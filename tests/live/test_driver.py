@@ -692,6 +692,36 @@ async def test_a_commit_holds_up_what_comes_after_it_and_nothing_else(journal: W
         assert await other.hear() == "kept free?", "it stood behind in the queue"
 
 
+async def test_nobody_is_heard_while_too_much_waits_for_the_disk(
+    journal: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "EFFECTS_WAITING_MAX", 100)
+    core, elsewhere = Scripted(keep), Scripted(echo)
+    journal.gate.clear()
+    async with (
+        running(node_of(core, journal=journal)) as node,
+        running(node_of(elsewhere)) as another,
+        peer_of(node) as peer,
+        peer_of(node) as other,
+        peer_of(another) as witness,
+    ):
+        assert await peer.ask("first") == "got first"
+        await entered(journal)
+        peer.say(*(str(number) for number in range(40)))
+        await core.until(lambda: len(core.said) == 41)
+        async with peer_of(node) as newcomer:
+            other.say("other")
+            newcomer.say("newcomer")
+            for _ in range(10):
+                assert await witness.ask("and you?") == "and you?"
+            assert core.said[41:] == []
+            journal.gate.set()
+            assert await other.hear() == "got other"
+            assert await newcomer.hear() == "got newcomer"
+            assert await newcomer.hear() == "kept newcomer"
+    assert sorted(map(str, left_in(journal))) == sorted(map(str, core.said))
+
+
 async def test_records_that_come_during_a_commit_share_the_next(journal: Watched) -> None:
     core = Scripted(keep)
     journal.gate.clear()
@@ -1166,6 +1196,30 @@ async def test_who_has_said_all_and_closed_its_half_is_answered() -> None:
         assert await all_from(peer) == b"one two\n"
         assert await core.heard(Disconnected) == Disconnected(1, "answered")
     assert core.said == ["one", "two", None]
+
+
+async def test_the_end_of_half_a_connection_is_read_once_though_reading_was_held_up(
+    journal: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "EFFECTS_WAITING_MAX", 100)
+    journal.gate.clear()
+    core = Scripted(keep)
+    listener = Listener(HOST, 0, Texts)
+    node = Node(
+        core, listeners=[listener], journal=journal, ready=lambda _: core.ready.set(), check=True
+    )
+    async with nothing_left(), running(node), half_closed(node, b"half") as peer:
+        await entered(journal)
+        async with peer_of(node) as other:
+            other.say(*(str(number) for number in range(40)))
+            await core.until(lambda: "39" in core.said)
+            other.say("later")
+            journal.gate.set()
+            assert await other.ask("and more") != ""
+            await core.until(lambda: "and more" in core.said)
+            assert core.said.count(None) == 1
+        peer.close()
+        await core.heard(Disconnected, 2)
 
 
 async def test_a_long_answer_to_half_a_connection_arrives_whole() -> None:

@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
 from nonsuch.errors import LocalError, RemoteProtocolError
-from nonsuch.live import udp
+from nonsuch.live import driver, udp
 from nonsuch.live.driver import Node
 from nonsuch.live.tcp import Listener
 from nonsuch.live.udp import PEERS_MAX, READS_MAX, Datagrams
@@ -38,11 +39,15 @@ from tests.live.test_driver import (
     LONG_SECONDS,
     Lines,
     Scripted,
+    Watched,
     echo,
+    entered,
+    keep,
     nothing_left,
     peer_of,
     running,
 )
+from tests.live.test_driver import node_of as streams_of
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux sorts datagrams by source")
 
@@ -128,6 +133,40 @@ async def heard_from(core: Scripted, peer: int, count: int = 1) -> list[object]:
     """The words of a peer, once there are so many."""
     await core.until(lambda: len(words_of(core, peer)) >= count)
     return words_of(core, peer)
+
+
+async def test_no_datagram_is_read_while_too_much_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "EFFECTS_WAITING_MAX", 100)
+    core, elsewhere, journal = Scripted(keep), Scripted(echo), Watched(tmp_path / "node.db")
+    journal.gate.clear()
+    with sender() as one:
+        node = Node(
+            core,
+            datagrams=Datagrams(HOST, 0, [place(one)], Words),
+            journal=journal,
+            ready=lambda _: core.ready.set(),
+            check=True,
+        )
+        async with (
+            nothing_left(),
+            running(node),
+            running(streams_of(elsewhere)) as another,
+            peer_of(another) as witness,
+        ):
+            one.connect(node.addresses[0])
+            one.send(b"first")
+            await entered(journal)
+            for number in range(40):
+                one.send(b"%d" % number)
+            await heard_from(core, 1, 41)
+            one.send(b"later")
+            for _ in range(10):
+                assert await witness.ask("and you?") == "and you?"
+            assert len(words_of(core, 1)) == 41
+            journal.gate.set()
+            assert (await heard_from(core, 1, 42))[-1] == "later"
 
 
 # Words.

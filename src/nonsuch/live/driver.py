@@ -3,7 +3,8 @@
 Everything happens in one event loop and, for the core, one event at a time. Effects go into a queue
 and are carried out in order. A `Persist` at its head stops the queue; a thread commits every record
 that is in the queue by then, and when it is back, all that waited for them goes on. While it is
-away events are handled as ever: their effects line up behind, and share the next commit.
+away events are handled as ever: their effects line up behind, and share the next commit. Where a
+disk takes so long that they become too many, nobody is heard until it is back.
 
 Time is the system's: loops count from it too, but uvloop in milliseconds. There is one timer. It is
 set for the core's deadline, and set again only when the deadline comes nearer: one that fires and
@@ -51,6 +52,10 @@ T = TypeVar("T")
 ROUNDED_SECONDS = 0.0005
 """How much earlier than it was asked uvloop may call: it counts in milliseconds."""
 
+EFFECTS_WAITING_MAX = 2**18
+"""Effects that wait for the disk before no peer is read any more: some ten seconds of a pool that
+does as much as it can, and a hundred megabytes. What one read brings comes on top of that."""
+
 STOP_SECONDS = 2.0
 """How long last words may take to leave."""
 
@@ -93,6 +98,7 @@ class Node:
         self._fires_at = math.inf
         self._over = asyncio.Event()
         self._closed = False
+        self._held = False
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop  # from `run` on
         book = {"": dial} if isinstance(dial, Address) else dial
@@ -187,9 +193,24 @@ class Node:
                 if self._commit is None:  # Or else all of it waits for the disk.
                     self._advance()
             self._hand_over()
+            if len(self._queue) > EFFECTS_WAITING_MAX and not self._held:
+                self._hold()
             self._arm()
         except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
+
+    def _hold(self) -> None:
+        """What could be said meanwhile has no bound: let the peers' own systems keep it."""
+        self._held = True
+        self._network.hold()
+        if self._datagrams is not None:
+            self._datagrams.hold()
+
+    def _go_on(self) -> None:
+        self._held = False
+        self._network.go_on()
+        if self._datagrams is not None:
+            self._datagrams.go_on()
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
@@ -244,6 +265,8 @@ class Node:
                     self._carry_out(effect)
             self._advance()
             self._hand_over()
+            if self._held and len(self._queue) <= EFFECTS_WAITING_MAX:
+                self._go_on()
         except BaseException as error:  # noqa: BLE001  # raised again by `run`
             self._fail(error)
 

@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
     """One peer."""
 
     __slots__ = (
+        "_is_read",
         "_network",
         "address",
         "dialled",
@@ -109,6 +110,7 @@ class Connection(asyncio.Protocol):
         write_bytes_max: int = WRITE_BYTES_MAX,
     ) -> None:
         self._network = network
+        self._is_read = True
         self.write_bytes_max = write_bytes_max
         self.wire = wire
         self.dialled = dialled
@@ -135,6 +137,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The other end has said all. Returns whether there is still something to say here."""
+        self._is_read = False  # Or its end would be read again.
         return self._network.ended(self)
 
     def pause_writing(self) -> None:
@@ -146,6 +149,16 @@ class Connection(asyncio.Protocol):
         self._network.closed(self, self.why or (reason_of(error) if error else "it hung up"))
         # With TLS each holds on to the other, and to 256 KB of buffer.
         self.transport = None
+
+    def hold(self) -> None:
+        """Read nothing more for now."""
+        if self._is_read and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again."""
+        if self._is_read and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def cut(self, why: str) -> None:
         """End it at once, whatever is on its way."""
@@ -203,6 +216,7 @@ class Network:
         self._handshakes: dict[asyncio.Task[None], _Handshake] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._held = False
         self._empty = asyncio.Event()
 
     @property
@@ -299,6 +313,9 @@ class Network:
             connection.cut("stopping")
             return
         self._connections[connection.number] = connection
+        if self._held:
+            # Python 3.11 begins to read behind this call, whether or not it was paused.
+            asyncio.get_running_loop().call_soon(self._hold_newcomer, connection)
         _keep_alive(connection.transport)
         event = Connected(
             connection.number, connection.address, connection.wire.name, connection.dialled
@@ -377,6 +394,22 @@ class Network:
             connection.unsent = 0
             if connection.transport is not None and not connection.transport.is_closing():
                 connection.transport.write(data)
+
+    def hold(self) -> None:
+        """Read nothing from anybody until `go_on`, nor from those who come."""
+        self._held = True
+        for connection in self._connections.values():
+            connection.hold()
+
+    def _hold_newcomer(self, connection: Connection) -> None:
+        if self._held:
+            connection.hold()
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._held = False
+        for connection in self._connections.values():
+            connection.go_on()
 
     def hang_up(self, peer: int, why: str) -> None:
         """End a connection once what was said is on its way, or soon in any case."""

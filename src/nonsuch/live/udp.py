@@ -115,6 +115,7 @@ class DatagramNetwork:
         self._numbers: dict[tuple[object, object], int] = {}
         self._socket: socket.socket | None = None
         self._watched: list[socket.socket] = []
+        self._held = False
         self._tasks: list[asyncio.Task[None]] = []
         # One byte more than a datagram may have, to see that it has more.
         self._buffer = memoryview(bytearray(DATAGRAM_BYTES_MAX + 1))
@@ -146,7 +147,8 @@ class DatagramNetwork:
         self._deliver([Connected(each.number, each.name, name) for each in self._peers])
 
     def _watch(self, made: socket.socket) -> None:
-        asyncio.get_running_loop().add_reader(made, self._read, made)
+        if not self._held:
+            asyncio.get_running_loop().add_reader(made, self._read, made)
         self._watched.append(made)
 
     # Who is where.
@@ -257,6 +259,18 @@ class DatagramNetwork:
             peer.socket.send(data)
         elif self._socket is not None:
             self._socket.sendto(data, address)
+
+    def hold(self) -> None:
+        """Read nothing until `go_on`: the system keeps some of it, and drops the rest."""
+        self._held = True
+        for each in self._watched:
+            asyncio.get_running_loop().remove_reader(each)
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._held = False
+        for each in self._watched:
+            asyncio.get_running_loop().add_reader(each, self._read, each)
 
     async def close(self) -> None:
         """End everything; what was sent is on its way."""
