@@ -144,7 +144,7 @@ async def test_no_datagram_is_read_while_too_much_waits_for_the_disk(
     with sender() as one:
         node = Node(
             core,
-            datagrams=Datagrams(HOST, 0, [place(one)], Words),
+            datagrams=Datagrams(HOST, 0, (place(one),), Words),
             journal=journal,
             ready=lambda _: core.ready.set(),
             check=True,
