@@ -1559,6 +1559,37 @@ def test_answers_are_kept_up_to_a_number() -> None:
     assert client.answers == [0] * 4
 
 
+def test_an_answer_that_nobody_has_heard_outlives_those_that_were_told() -> None:
+    table = Table(PoolSettings(finished_max=3, audit_fraction=0))
+    owner, busy, miner = table.client(), table.client(), table.miner()
+    owner.says(submit(10, job="left"))
+    owner.leaves()
+    table.finish(miner)
+    for number in range(10):
+        busy.says(submit(0, job=f"busy {number}"))
+    again = table.client()
+    again.says(Watch("left"))
+    assert again.answers == [lowest(PUZZLE, 0, 10)]
+    for number in range(8, 10):
+        again.says(Watch(f"busy {number}"))
+    assert again.answers[1:] == [0, 0]
+    for number in range(10, 13):
+        busy.says(submit(0, job=f"busy {number}"))
+    again.says(Watch("left"))
+    assert again.heard[-1] == Ended("left", "this pool has no job of this id")
+    assert table.statistics.answers_kept == 3
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_pool_that_keeps_hardly_an_answer(kept: int) -> None:
+    table = Table(PoolSettings(finished_max=kept))
+    client = table.client()
+    for job in "abc":
+        client.says(submit(0, job=job))
+    assert client.answers == [0, 0, 0]
+    assert table.statistics.answers_kept == kept
+
+
 def test_a_pool_that_is_full() -> None:
     table = Table(PoolSettings(jobs_max=2))
     client = table.client()

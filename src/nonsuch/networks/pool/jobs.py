@@ -2,7 +2,8 @@
 
 A job's id is its client's choice, so everything here can be said twice: a submit that comes again,
 because its connection broke before anybody answered, is the same job, and watching it again does no
-harm. An answer is kept for whoever comes back, up to `PoolSettings.finished_max` of them.
+harm. An answer is kept for whoever comes back, up to `PoolSettings.finished_max` of them, and for
+longer where nobody has heard it yet.
 
 What `LOCAL` asks for is a job like any other (`gather`), except that clients do not see it and that
 it ends with this life of the pool.
@@ -100,6 +101,7 @@ class Jobs:
         if finished is not None:
             state.send(peer.number, finished.status)
             state.send(peer.number, finished.answer)
+            state.heard[watch.job] = None
             return
         job = self._client_job(watch.job)
         if job is None:
@@ -199,17 +201,20 @@ class Jobs:
         for watcher in job.watchers:
             state.send(watcher, finished.status)
             state.send(watcher, finished.answer)
+        if job.watchers and job.id in state.finished:
+            state.heard[job.id] = None
         nonce = closed.nonce
         digest = "" if nonce is None else job.puzzle.prove(nonce).hexdigest
         state.emit(facts.JobFinished(job.id, nonce, closed.hashes, closed.seconds, digest))
         self._retire(job)
 
     def _keep(self, closed: records.JobClosed) -> Finished:
-        """An answer for whoever comes back; the oldest one makes room for it."""
+        """An answer for whoever comes back; the oldest that was heard makes room for it, or any."""
         state = self._state
         finished = state.finished[closed.opened.job] = Finished(closed)
         if len(state.finished) > state.settings.finished_max:
-            oldest = next(iter(state.finished))
+            oldest = next(iter(state.heard or state.finished))
+            state.heard.pop(oldest, None)
             del state.finished[oldest]
             state.close_job(oldest, None)
         return finished

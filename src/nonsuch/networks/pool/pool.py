@@ -419,6 +419,7 @@ class Pool:
             assert not job.complete, "a complete job without an answer"
         own = {job.gather.task: job for job in state.jobs.values() if job.gather is not None}
         assert state.gathers == own, "a search that is forgotten, or for nobody"
+        assert state.heard.keys() <= state.finished.keys()
         for miner in state.roster.miners.values():
             assert all(state.grants[number] is grant for number, grant in miner.grants.items())
 

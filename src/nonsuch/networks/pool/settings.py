@@ -49,7 +49,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     """Of these, how many one connection may submit."""
 
     finished_max: int = 1000
-    """Answers kept for clients that come back for them."""
+    """Answers kept for clients that come back for them; those that were sent to one go first."""
 
     error_budget: int = 1000
     """What the errors of one peer may cost before it is let go."""

@@ -50,7 +50,10 @@ class OwnAudit:
 
 
 class State:
-    """All that a pool knows, and the effects of the event at hand."""
+    """All that a pool knows, and the effects of the event at hand.
+
+    `heard` are those of the `finished` jobs whose answer some client was sent in this life.
+    """
 
     def __init__(self, settings: PoolSettings, lots: random.Random, rehash: Rehash) -> None:
         self.settings = settings
@@ -63,6 +66,7 @@ class State:
         self.jobs: dict[str, Job] = {}
         self.gathers: dict[int, Job] = {}
         self.finished: dict[str, Finished] = {}
+        self.heard: dict[str, None] = {}
         self.grants: dict[int, Grant] = {}
         self.number = 0
         self.began = 0.0
