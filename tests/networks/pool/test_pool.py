@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonsuch.live.tcp import WRITE_BYTES_MAX
-from nonsuch.networks.pool import facts, leases
+from nonsuch.networks.pool import dispatch, facts, leases
 from nonsuch.networks.pool.audits import UNAUDITED_MAX, Scan
 from nonsuch.networks.pool.messages import (
     MESSAGE_BYTES_MAX,
@@ -43,6 +43,7 @@ from nonsuch.networks.pool.miner import Miner
 from nonsuch.networks.pool.pool import ASK_WORDS, Pool
 from nonsuch.networks.pool.records import JobClosed, JobOpened, JobSnapshot, Life, ShardDone
 from nonsuch.networks.pool.roster import PUZZLE_BYTES_UNREAD_MAX, WORDS_MAX
+from nonsuch.networks.pool.roster import Miner as KnownMiner
 from nonsuch.networks.pool.settings import PoolSettings
 from nonsuch.networks.pool.state import SNAPSHOT_RECORDS
 from nonsuch.networks.pool.statistics import PoolStatistics
@@ -740,7 +741,8 @@ def test_a_miner_that_beats_for_ever_and_never_ends() -> None:
         table.passes(float(seconds))
         stuck.beats()
         idle.beats()
-    assert table.statistics.requeues == {"overdue": 1}
+    # The other had a copy, since nobody had shown that he searches, and did no better.
+    assert table.statistics.requeues == {"overdue": 2}
     table.finish(idle)
     assert client.answers == [lowest(PUZZLE, 0, 1000)]
 
@@ -1061,6 +1063,167 @@ def test_a_miner_with_many_slots_is_not_given_more_puzzles_than_it_can_read() ->
     assert miner.leases
     table.finish(miner)
     assert client.answers == [lowest(PUZZLE, 0, 2)]
+
+
+def test_idle_miners_have_their_work_though_puzzles_were_withdrawn_before_they_beat() -> None:
+    table = Table(TRUSTING)
+    client, miner = table.client(), table.miner(rate=1000.0)
+    for number in range(10):
+        puzzle = plain(b"%4d" % number + bytes(MESSAGE_BYTES_MAX - 4))
+        client.says(submit(10**6, job=f"job {number}", puzzle=puzzle))
+        client.says(Withdraw(f"job {number}"))
+        miner.beats()
+    client.says(submit(1000))
+    assert miner.leases
+
+
+class Diligent:
+    """An honest miner of 1,000 hashes a second: its leases come back when they should."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.seat = table.miner("honest", rate=1000.0)
+        self.busy_since = table.now
+
+    def passes(self, seconds: float) -> None:
+        """A while, with its beats."""
+        table, seat = self.table, self.seat
+        for _ in range(round(4 * seconds)):
+            table.passes(table.now + 0.25)
+            while seat.leases and seat.lease.count <= 1000 * (table.now - self.busy_since) + 1:
+                self.busy_since += seat.lease.count / 1000
+                seat.works()
+            if not seat.leases:
+                self.busy_since = table.now
+            seat.beats()
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1.0, 1e6])
+def test_no_job_waits_for_who_says_how_slow_it_is_and_beats(rate: float) -> None:
+    """Nobody is idle, for another job is huge; and no lease of a stranger's is ever overdue."""
+    table = Table(TRUSTING)
+    client, honest = table.client(), Diligent(table)
+    client.says(submit(3000, job="first"))
+    honest.passes(10.0)
+    client.says(submit(10**9, job="huge"))
+    client.says(submit(20_000, job="victim"))
+    strangers = [table.miner(f"stranger-{number}", rate=rate) for number in range(2)]
+    while len(client.answers) < 2:
+        honest.passes(1.0)
+        for stranger in strangers:
+            stranger.beats()
+        assert table.now < 100, "some forty seconds of half an honest miner's time"
+    assert client.answers[1] == lowest(PUZZLE, 0, 20_000)
+
+
+def test_no_job_waits_for_two_that_hold_its_last_shard_together() -> None:
+    table = Table(TRUSTING)
+    client, honest = table.client(), Diligent(table)
+    client.says(submit(3000, job="first"))
+    first, second = table.miner("first", rate=1e-6), table.miner("second", rate=2e-6)
+    second.says(Capacity(0))
+    honest.passes(10.0)
+    client.says(submit(20_000, job="victim"))
+    while len(client.answers) < 2:
+        honest.passes(1.0)
+        first.beats()
+        second.beats()
+        victim = table.pool._state.jobs.get("victim")
+        if victim is not None and first.leases and not victim.book.free:
+            second.says(Capacity(1))
+        assert table.now < 60
+    assert client.answers[1] == lowest(PUZZLE, 0, 20_000)
+
+
+def test_no_job_waits_for_a_shard_that_goes_from_one_stranger_to_the_next() -> None:
+    """Each lease is young when its holder leaves, and the next is there at once."""
+    table = Table(TRUSTING)
+    client, honest = table.client(), Diligent(table)
+    client.says(submit(3000, job="first"))
+    honest.passes(10.0)
+    client.says(submit(10**9, job="huge"))
+    client.says(submit(20_000, job="victim"))
+    stranger = table.miner("stranger", rate=1.0)
+    while len(client.answers) < 2:
+        for _ in range(6):
+            honest.passes(1.0)
+            stranger.beats()
+        stranger.leaves()
+        stranger = table.miner("stranger", rate=1.0)
+        assert table.now < 120
+    assert client.answers[1] == lowest(PUZZLE, 0, 20_000)
+
+
+def test_a_miner_cannot_make_one_job_dearer_than_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It never returns what is of one kind, until nobody could be slower at that."""
+    monkeypatch.setattr(dispatch, "FIRST_NONCES", 500)
+    table = Table(TRUSTING)
+    client, honest = table.client(), Diligent(table)
+    client.says(submit(10**9, job="A"))
+    client.says(submit(10**9, job="B", puzzle=Puzzle(prefix=b"b ", hash="sha256d")))
+    mean = table.miner("mean", rate=1000.0)
+    mean.says(Capacity(2))
+    for _ in range(240):
+        honest.passes(1.0)
+        for lease in list(mean.leases.values()):
+            if lease.lease in mean.leases and lease.job == "A":
+                mean.works(lease)
+        mean.beats()
+    done = Counter[str]()
+    for message in honest.seat.of(Lease):
+        assert isinstance(message, Lease)
+        done[message.job] += message.count
+    assert done["B"] > 0.3 * done.total()
+
+
+@pytest.mark.parametrize("fast", ["single", "cluster", "older"])
+def test_the_fastest_idle_miner_need_not_be_the_one_that_races(fast: str) -> None:
+    """It may hold the shard itself, or have no words for it."""
+    table = Table(PoolSettings(audit_fraction=0, blind_audit_fraction=0, shard_nonces=500))
+    client, slow, other = table.client(), table.miner("slow"), table.miner("other")
+    wire = "liteminer" if fast == "older" else "nonsuch"
+    quick = slow if fast == "single" else table.miner(fast, wire=wire)
+    if fast == "cluster":
+        quick.says(Capacity(4))
+    client.says(submit(8000, job="first", puzzle=liteminer(b"first")))
+    while table.statistics.jobs:
+        table.passes(table.now + 0.1)
+        for seat in {quick: 5, other: 2, slow: 1}:
+            for _ in range({quick: 5, other: 2, slow: 1}[seat]):
+                if seat.leases:
+                    seat.works()
+    client.says(submit(500, job="last"))
+    holder = next(seat for seat in (slow, quick, other) if seat.leases)
+    until = table.now + 12.0
+    while table.now < until and table.statistics.copies < 1:
+        table.passes(table.now + 0.5)
+        holder.beats()
+    assert table.statistics.copies >= 1
+
+
+def test_idle_miners_of_the_older_wire_are_not_asked_for_each_result_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(PoolSettings(audit_fraction=0, blind_audit_fraction=0, shard_nonces=500))
+    client, miner = table.client(), table.miner(rate=1000.0)
+    idle = [table.miner(wire="liteminer") for _ in range(200)]
+    client.says(submit(10**6))
+    refilled: list[str] = []
+    refill = leases.Leases.refill
+
+    def watched(giver: leases.Leases, miner: KnownMiner, now: float) -> int:
+        refilled.append(miner.wire)
+        return refill(giver, miner, now)
+
+    monkeypatch.setattr(leases.Leases, "refill", watched)
+    for _ in range(10):
+        table.passes(table.now + 0.1)
+        miner.works()
+    assert set(refilled) == {"nonsuch"}
+    client.says(submit(3000, job="theirs", puzzle=liteminer(b"x")))
+    assert sum(bool(seat.leases) for seat in idle) >= 1
 
 
 def test_all_that_a_stranger_can_take_is_half_of_a_job() -> None:
@@ -2046,6 +2209,25 @@ def test_a_blind_auditor_that_guesses_is_caught_where_the_pool_looks_itself() ->
     assert cheats(table) == ["blind", "auditor"]
     table.finish(table.miner("honest"))
     assert client.answers == [lowest(puzzle, 0, 3000)]
+
+
+def test_who_searches_the_end_as_well_accuses_nobody_who_does_not() -> None:
+    """The end of the lease is lower than all of it, and only the auditor looks there."""
+    puzzle = liteminer(b"inclusive")
+    ranks = [puzzle.rank(puzzle.digest(nonce)) for nonce in range(500)]
+    end = next(n for n in range(100, 400) if min(ranks[: n + 1]) == ranks[n])
+    table = Table(msgspec.structs.replace(THOROUGH, shard_nonces=end))
+    client, honest = table.client(), table.miner("honest", wire="liteminer")
+    inclusive = table.miner("inclusive", wire="liteminer")
+    client.says(submit(499, puzzle=puzzle))
+    assert honest.ranges == [(0, end)]
+    honest.works()
+    inclusive.works()
+    assert inclusive.ranges == [(0, end)]
+    inclusive.lies = lambda result: Result(result.lease, result.stop, (end,))
+    inclusive.works()
+    assert cheats(table) == []
+    assert table.statistics.audits_passed == 1
 
 
 def test_a_blind_miner_is_audited_by_the_pool_and_passes() -> None:

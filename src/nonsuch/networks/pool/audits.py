@@ -185,9 +185,10 @@ class Audit:
             return Verdict((), ())
         nonce, claimed = best[1], claim[1]
         rank, claimed_rank = (self.job.puzzle.prove(each).rank for each in (nonce, claimed))
-        # Ranks alone: of equal ones, miners of that wire may name any.
+        # Ranks alone: of equal ones, miners of that wire may name any. Some search the end as well,
+        # of which those who do not know nothing.
         if rank < claimed_rank:
-            return Verdict((nonce,), ())
+            return Verdict((nonce,), ()) if self.start <= nonce < self.stop else Verdict((), ())
         if claimed_rank < rank and self.start <= claimed < self.stop:
             return Verdict((), (claimed,))
         return Verdict((), ())
@@ -308,8 +309,8 @@ class AuditDesk:
 
     def _others_rate(self, suspect: Miner) -> float:
         """What a slot of the others does on average, in hashes a second; 0.0 where none has yet."""
-        rate, slots = self._roster.rate, self._roster.slots
-        if self._roster.miners.get(suspect.peer) is suspect:
+        rate, slots = self._roster.rate, self._roster.shown_slots
+        if self._roster.miners.get(suspect.peer) is suspect and suspect.measured:
             rate, slots = rate - suspect.shown_rate, slots - suspect.slots
         shown = slots > 0 and rate > RATE_PART_MIN * self._roster.rate
         return rate / slots if shown else 0.0

@@ -13,12 +13,16 @@ miner has leases ahead of its slots only while there is plenty. Jobs of the pool
 
 **The last shards.** When nothing is left to lease, an idle miner gets a copy of a shard that its
 holder will not finish before the idle one could. Oldest leases are looked at first, and only a few.
+One that is *late*, whatever its holder said of itself, or whose job has stood still for so long, is
+copied by the next miner that has shown a rate, busy or not: no job waits for who never comes back.
 """
 
 from __future__ import annotations
 
 import functools
 import heapq
+import math
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -59,7 +63,7 @@ TAIL_SECONDS = 0.1
 """The smallest shards: they still take a hundred times as long as handing them out."""
 
 COPIES_MAX = 2
-"""Leases on one shard at once."""
+"""Leases on one shard at once; a late one may have more."""
 
 COPY_JOBS_MAX = 8
 COPY_LEASES_MAX = 16
@@ -67,6 +71,16 @@ COPY_LEASES_MAX = 16
 
 COPY_GAIN = 1.5
 """A copy is made where it would be done in two thirds of the time that the holder still needs."""
+
+
+LATE_FACTOR = 3.0
+"""A lease that takes so many times as long as it should, and `lease_seconds` on top, is late."""
+
+SLOWER_MAX = 10.0
+"""Where shards have a fixed size, a miner may take so many times as long as others usually do."""
+
+COST_RATIO_MAX = 64
+"""How many times as much a nonce of one kind may cost as one of another, whoever says so."""
 
 
 class Quota(NamedTuple):
@@ -97,11 +111,13 @@ class Dispatcher:
         self._roster = roster
         self._heap: list[tuple[int, int, Job]] = []
         self._served = 0
+        self._liteminers = 0
 
     def offer(self, job: Job) -> None:
         """The job has, or has again, free nonces. It stays in the heap until it has none."""
         if not job.queued and job.book.free:
             job.queued = True
+            self._liteminers += job.is_liteminer
             job.served = max(job.served, self._served)
             heapq.heappush(self._heap, (job.served, job.order, job))
 
@@ -109,6 +125,11 @@ class Dispatcher:
     def has_work(self) -> bool:
         """Whether some job may have something to lease; `next_job` finds out."""
         return bool(self._heap)
+
+    @property
+    def has_liteminer_work(self) -> bool:
+        """The same for miners of the older wire."""
+        return self._liteminers > 0
 
     def next_job(self, miner: Miner) -> Job | None:
         """The job to be served next among those that this miner can search."""
@@ -119,6 +140,7 @@ class Dispatcher:
             served, _, job = heap[0]
             if not job.book.free:
                 job.queued = False
+                self._liteminers -= job.is_liteminer
                 heapq.heappop(heap)
             elif served < job.served:
                 # It was served meanwhile: nobody has looked for its place until now.
@@ -162,8 +184,8 @@ class Dispatcher:
 
     def cost(self, job: Job, miner: Miner, shard: Shard) -> int:
         """For how many nonces a shard counts: as its miner had done of what it is best at."""
-        pace = miner.pace(job)
-        return int(shard.count * miner.pace_best / pace) if pace else shard.count
+        pace, best = miner.pace(job), miner.pace_best
+        return int(shard.count * min(best / pace, COST_RATIO_MAX)) if pace else shard.count
 
     def _believed(self, miner: Miner, job: Job) -> float:
         """The rate of one of its slots; before it has shown one, no more than others have."""
@@ -201,15 +223,40 @@ class Dispatcher:
         """An open lease that this idle miner would finish well before its holder."""
         best: Grant | None = None
         best_gain = 0.0
-        for job in islice(jobs.values(), COPY_JOBS_MAX):
-            if job.book.free or not miner.can_search(job):
-                continue
+        over = (job for job in jobs.values() if not job.book.free and miner.can_search(job))
+        for job in islice(over, COPY_JOBS_MAX):
             for number in islice(job.book.open, COPY_LEASES_MAX):
                 grant = grants[number]
                 gain = self._gain(grant, miner, now)
                 if gain > best_gain:
                     best, best_gain = grant, gain
         return best
+
+    def late(self, jobs: dict[str, Job], grants: dict[int, Grant], now: float) -> Iterator[Grant]:
+        """Leases for which jobs wait that have nothing else left, one a shard. O(n) of all jobs."""
+        for job in jobs.values():
+            if job.book.free:
+                continue
+            for number in islice(job.book.open, COPY_LEASES_MAX):
+                grant = grants[number]
+                if grant.shard.leases[0] == number and self._is_late(grant, now):
+                    yield grant
+
+    def _is_late(self, grant: Grant, now: float) -> bool:
+        """What comes back from one and goes to the next may stand still without an old lease."""
+        settings = self._settings
+        seconds = max(settings.shard_seconds, self.expected_seconds(grant))
+        since = max(grant.raced_at, min(grant.granted_at, grant.job.progressed_at))
+        return now - since > LATE_FACTOR * seconds + settings.lease_seconds
+
+    def expected_seconds(self, grant: Grant) -> float:
+        """How long a lease should take, whatever its holder says, or shows, of itself."""
+        miner, settings = grant.miner, self._settings
+        most = self._seconds(miner) if miner.measured else settings.shard_seconds
+        if settings.shard_nonces is not None:
+            usual = self._roster.usual_rate
+            most = max(most, SLOWER_MAX * grant.shard.count / usual) if usual else math.inf
+        return min(grant.expected_seconds, most)
 
     def _gain(self, grant: Grant, miner: Miner, now: float) -> float:
         """Seconds that a copy would save; 0 where there should be none."""

@@ -54,6 +54,7 @@ class Job:
         "opened",
         "order",
         "owner",
+        "progressed_at",
         "puzzle",
         "puzzle_bytes",
         "queued",
@@ -90,6 +91,8 @@ class Job:
         self.is_liteminer = (
             self.target is None and self.share_limit is None and _is_liteminer(self.puzzle)
         )
+        # When something of it was done last, or leased for the first time.
+        self.progressed_at = now
         self.served = 0
         self.queued = False
         self.audits = 0

@@ -8,7 +8,8 @@ other, but of nonces that the book has as done already.
 from __future__ import annotations
 
 import heapq
-from itertools import islice
+from collections import deque
+from itertools import chain, islice
 
 from nonsuch.networks.pool import facts, messages
 from nonsuch.networks.pool.audits import LOSSES_MAX, Audit
@@ -38,6 +39,12 @@ COPIES_A_ROUND = 64
 AUDITORS_LOOK_MAX = 8
 """How many idle miners are asked whether they can do what the pool is doing itself."""
 
+MISSES_MAX = 64
+"""How many idle miners in a row are found to have nothing that they could do."""
+
+LATE_MAX = 64
+"""How many late leases are to be copied at once."""
+
 OVERDUE_FACTOR = 10.0
 """A lease that takes so many times as long as its shard should is lost, beats or not."""
 
@@ -56,36 +63,49 @@ class Leases:
         state = self._state
         if state.own_audit is not None:
             self._hand_over(state.own_audit, now)
-        if state.desk.given and state.roster.idle:
+        if state.desk.given and state.roster.has_idle:
             self._take_over(now)
         if state.desk.waiting:
             self._audit_here(now)
         state.serve_at = NEVER
-        if not state.roster.idle:
-            return
-        if state.dispatcher.has_work or state.desk.waiting:
+        if state.roster.has_idle and (state.dispatcher.has_work or state.desk.waiting):
             self._serve(now)
-        if state.roster.idle and state.grants:
+        if state.grants:
             state.wake(now + WAKE_SECONDS)
 
     def _serve(self, now: float) -> None:
         state = self._state
-        given = 0
-        for miner in list(state.roster.idle.values()):
-            if not state.dispatcher.has_work and not state.desk.waiting:
+        roster, dispatcher, desk = state.roster, state.dispatcher, state.desk
+        given = misses = 0
+        most = SERVED_AT_ONCE + MISSES_MAX
+        blind = dispatcher.has_liteminer_work or desk.waiting
+        idle = chain(roster.idle.values(), roster.idle_blind.values() if blind else ())
+        for miner in list(islice(idle, most)):
+            if not dispatcher.has_work and not desk.waiting:
                 break
-            given += self.refill(miner, now)
+            leases = self.refill(miner, now)
+            if not leases:
+                misses += 1
+                roster.place_last(miner)
+            given += leases
             if given >= SERVED_AT_ONCE:
                 state.serve_at = now
+            if given >= SERVED_AT_ONCE or misses >= MISSES_MAX:
                 break
+
+    def find_late(self, now: float) -> None:
+        """Look for leases that hold up a job which has nothing else left."""
+        state = self._state
+        late = state.dispatcher.late(state.jobs, state.grants, now)
+        state.late = deque(islice(late, LATE_MAX))
 
     def copy_slow_shards(self, now: float) -> None:
         """Let idle miners race slow ones, the fastest first, as long as that gains time."""
         roster, left = self._state.roster, COPIES_A_ROUND
-        for miner in heapq.nlargest(left, roster.idle.values(), key=lambda each: each.slot_rate):
+        for miner in heapq.nlargest(left, roster.all_idle, key=lambda each: each.slot_rate):
             while miner.has_room and left > 0:
-                if not self._copy(miner, now):
-                    return
+                if not (self._race_late(miner, now) or self._copy(miner, now)):
+                    break
                 left -= 1
             roster.place(miner)
 
@@ -98,6 +118,8 @@ class Leases:
             return 0
         miner.begin_next(now)
         given, most = 0, min(SERVED_AT_ONCE, miner.leases_max - len(miner.grants))
+        if self._state.late and most > 0:
+            given += self._race_late(miner, now)
         while given < most and self._grant(miner, now):
             given += 1
         if miner.has_room and given < SERVED_AT_ONCE:
@@ -132,6 +154,8 @@ class Leases:
         if not miner.has_room and not state.dispatcher.is_plenty(job, miner, count):
             return False
         state.number += 1
+        if not job.book.returned:
+            job.progressed_at = now
         shard = job.book.lease(state.number, count)
         assert shard is not None, "a job that is offered has free nonces"
         miner.audited = False
@@ -150,11 +174,32 @@ class Leases:
         slow = state.dispatcher.slow_grant(state.jobs, state.grants, miner, now)
         if slow is None:
             return False
-        state.number += 1
-        shard = slow.job.book.copy(state.number, slow.number)
-        state.counts["copies"] += 1
-        self._open(slow.job, shard, miner, now)
+        self._open_copy(slow, miner, now)
         return True
+
+    def _race_late(self, miner: Miner, now: float) -> bool:
+        """Give the next late lease to this miner too, if it has shown that it searches at all."""
+        state = self._state
+        if miner.overdue or not (miner.measured or not state.roster.shown_slots):
+            return False
+        for _ in range(len(state.late)):
+            late = state.late.popleft()
+            if state.grants.get(late.number) is not late:
+                continue
+            holders = (state.grants[number].miner for number in late.shard.leases)
+            if miner.can_search(late.job) and miner not in holders:
+                late.raced_at = now
+                self._open_copy(late, miner, now)
+                return True
+            state.late.append(late)
+        return False
+
+    def _open_copy(self, grant: Grant, miner: Miner, now: float) -> None:
+        state = self._state
+        state.number += 1
+        shard = grant.job.book.copy(state.number, grant.number)
+        state.counts["copies"] += 1
+        self._open(grant.job, shard, miner, now)
 
     def _grant_audit(self, audit: Audit, miner: Miner, now: float) -> None:
         self._state.number += 1
@@ -165,7 +210,7 @@ class Leases:
     def _hand_over(self, own: OwnAudit, now: float) -> None:
         """A miner with nothing to do audits faster than a pool, which has other things to do."""
         state = self._state
-        for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
+        for miner in state.roster.first_idle(AUDITORS_LOOK_MAX):
             if state.desk.can_audit(miner, own.audit) and state.desk.suits(miner, own.audit):
                 state.effects.append(Cancel(own.task))
                 state.own_audit = None
@@ -178,7 +223,7 @@ class Leases:
         state = self._state
         for audit, grant in list(islice(state.desk.given.items(), AUDITORS_LOOK_MAX)):
             remaining = grant.miner.remaining_seconds(grant, now)
-            for miner in islice(state.roster.idle.values(), AUDITORS_LOOK_MAX):
+            for miner in state.roster.first_idle(AUDITORS_LOOK_MAX):
                 if miner is not grant.miner and self._gains(miner, audit, remaining):
                     state.desk.lose(audit)  # So it does not go from one to the next for ever.
                     self.revoke(grant.number)
@@ -338,7 +383,8 @@ class Leases:
         self._state.roster.place_last(miner)
 
     def _is_overdue(self, grant: Grant, elapsed: float) -> bool:
-        settings, expected = self._state.settings, grant.expected_seconds
+        settings = self._state.settings
+        expected = self._state.dispatcher.expected_seconds(grant)
         if grant.audit is not None:
             # Nobody races an auditor, and the job waits: another has it, or in the end the pool.
             expected = min(expected, grant.audit.suspect.slot_seconds(grant.job, grant.shard.count))

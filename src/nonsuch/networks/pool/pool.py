@@ -218,6 +218,7 @@ class Pool:
         if now >= state.wake_at:
             state.wake_at = NEVER
             self._jobs.tell_watchers(now)
+            self._leases.find_late(now)
             self._leases.copy_slow_shards(now)
         self._leases.serve_idle(now)
 
@@ -298,6 +299,9 @@ class Pool:
         if is_due:
             miner.looked_at = now
             self._look_through(miner, beat, now)
+        if not miner.grants:
+            # It has none that it could name; those that were revoked it has read of.
+            miner.has_read(self._state.number)
         if miner.has_room:
             # Back from the dead, or from a lost message: it may have work again.
             self._leases.refill(miner, now)
@@ -308,8 +312,7 @@ class Pool:
         """Hold a beat against all that the miner should hold: O(n) of its leases."""
         self._tell_changed(miner, now)
         miner.count_tried(beat.hashes)
-        # One without leases has none that it could name.
-        miner.has_read(max(beat.leases, default=0) if miner.grants else self._state.number)
+        miner.has_read(max(beat.leases, default=0))
         if miner.evidence and tuple(miner.grants) != beat.leases:
             held, sent_before = set(beat.leases), now - self._settings.lease_seconds
             for grant in list(miner.grants.values()):
@@ -368,7 +371,7 @@ class Pool:
             seconds=now - state.began,
             connections=len(state.roster.peers),
             miners=len(state.roster.miners),
-            miners_idle=sum(not miner.grants for miner in state.roster.idle.values()),
+            miners_idle=sum(not miner.grants for miner in state.roster.all_idle),
             slots=state.roster.slots,
             workers=sum(miner.workers for miner in state.roster.miners.values()),
             rate=state.roster.rate,

@@ -103,6 +103,7 @@ class Results:
             self._jobs.offer(job, scan.best)
         job.gathered(scan.shares)
         if start < stop:
+            job.progressed_at = now
             state.counts["results"] += 1
             entry = Unaudited(job, start, scan.stop)
             self._believe(grant.miner, entry, stop, scan, grant.quota, now, doubtful=doubtful)

@@ -15,6 +15,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,7 +71,8 @@ class Grant(msgspec.Struct, eq=False):
     `start` and `stop` are what the miner was told; its shard may have been cut shorter since.
     `began_at` is when a slot should have come to it, None while all are busy with older ones.
     `expected_seconds` is how long it should take, by what was thought of its miner at the start.
-    `tried` is how many of its nonces count as `Job.under_way`.
+    `tried` is how many of its nonces count as `Job.under_way`. `raced_at` is when somebody was last
+    given a copy because it was late.
     """
 
     number: int
@@ -85,6 +87,7 @@ class Grant(msgspec.Struct, eq=False):
     audit: Audit | None = None
     began_at: float | None = None
     tried: int = 0
+    raced_at: float = -math.inf
 
     def count_tried(self, count: int) -> None:
         """So many of its nonces are tried by now; of copies, and of audits, the job counts none."""
@@ -413,7 +416,8 @@ class Peer:
 
 
 class Roster:
-    """All peers. Miners with slots to spare are `idle`, in the order in which they came to it.
+    """All peers. Miners with slots to spare are `idle`, in the order in which they came to it, and
+    those of the older wire, for whom there is other work, `idle_blind`.
 
     `rate` and `slots` are those of all miners together, `shown_slots` of those with a rate shown.
     """
@@ -422,10 +426,26 @@ class Roster:
         self.peers: dict[int, Peer] = {}
         self.miners: dict[int, Miner] = {}
         self.idle: dict[int, Miner] = {}
+        self.idle_blind: dict[int, Miner] = {}
         self.rate = 0.0
         self.slots = self.shown_slots = 0
         self.evident = 0
         self._checks: list[tuple[float, int]] = []
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether any miner has a slot to spare."""
+        return bool(self.idle or self.idle_blind)
+
+    @property
+    def all_idle(self) -> Iterator[Miner]:
+        """All that have a slot to spare."""
+        return chain(self.idle.values(), self.idle_blind.values())
+
+    def first_idle(self, count: int) -> list[Miner]:
+        """The first so many of either kind."""
+        kinds = (self.idle, self.idle_blind)
+        return [miner for idle in kinds for miner in islice(idle.values(), count)]
 
     @property
     def usual_rate(self) -> float:
@@ -453,7 +473,7 @@ class Roster:
     def remove_miner(self, miner: Miner) -> None:
         """A miner takes no further part, whether or not its connection stands."""
         if self.miners.pop(miner.peer, None) is not None:
-            self.idle.pop(miner.peer, None)
+            self._idle_of(miner).pop(miner.peer, None)
             self.rate = max(0.0, self.rate - miner.shown_rate)
             self.slots -= miner.slots
             self.shown_slots -= miner.slots if miner.measured else 0
@@ -487,15 +507,19 @@ class Roster:
 
     def place(self, miner: Miner) -> None:
         """A miner is idle, or it is not, after what it holds has changed."""
+        idle = self._idle_of(miner)
         if miner.has_room and not miner.gone:
-            self.idle[miner.peer] = miner
+            idle[miner.peer] = miner
         else:
-            self.idle.pop(miner.peer, None)
+            idle.pop(miner.peer, None)
 
     def place_last(self, miner: Miner) -> None:
         """The same, behind all others that are idle."""
-        self.idle.pop(miner.peer, None)
+        self._idle_of(miner).pop(miner.peer, None)
         self.place(miner)
+
+    def _idle_of(self, miner: Miner) -> dict[int, Miner]:
+        return self.idle if miner.evidence else self.idle_blind
 
     def has_other(self, miner: Miner, *, evidence: bool) -> bool:
         """Whether somebody else is there who could scan this miner's shard again."""
@@ -526,10 +550,11 @@ class Roster:
     def _check(self) -> None:
         for number, miner in self.miners.items():
             assert self.peers[number].miner is miner
-            assert (number in self.idle) <= miner.has_room, "an idle miner has work for all slots"
+            idle = number in self._idle_of(miner)
+            assert idle <= miner.has_room, "an idle miner has work for all slots"
             assert miner.ahead.keys() <= miner.grants.keys()
             assert all(grant.began_at is None for grant in miner.ahead.values())
-        assert all(number in self.miners for number in self.idle)
+        assert all(miner.peer in self.miners for miner in self.all_idle)
         assert self.slots == sum(miner.slots for miner in self.miners.values())
         shown = (miner.slots for miner in self.miners.values() if miner.measured)
         assert self.shown_slots == sum(shown)

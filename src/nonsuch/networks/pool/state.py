@@ -7,7 +7,7 @@ The parts are `leases` (work goes out), `results` (work comes back, believed or 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 
 from nonsuch.networks.pool import facts, messages
@@ -52,7 +52,8 @@ class OwnAudit:
 class State:
     """All that a pool knows, and the effects of the event at hand.
 
-    `heard` are those of the `finished` jobs whose answer some client was sent in this life.
+    `heard` are those of the `finished` jobs whose answer some client was sent in this life. `late`
+    are leases for which jobs wait, as they were at the last look.
     """
 
     def __init__(self, settings: PoolSettings, lots: random.Random, rehash: Rehash) -> None:
@@ -68,6 +69,7 @@ class State:
         self.finished: dict[str, Finished] = {}
         self.heard: dict[str, None] = {}
         self.grants: dict[int, Grant] = {}
+        self.late: deque[Grant] = deque()
         self.number = 0
         self.began = 0.0
         self.wake_at = self.serve_at = NEVER
