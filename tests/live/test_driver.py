@@ -696,6 +696,7 @@ async def test_nobody_is_heard_while_too_much_waits_for_the_disk(
     journal: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "EFFECTS_WAITING_MAX", 100)
+    monkeypatch.setattr(driver, "GO_ON_SECONDS", 0.1)
     core, elsewhere = Scripted(keep), Scripted(echo)
     journal.gate.clear()
     async with (
@@ -715,10 +716,17 @@ async def test_nobody_is_heard_while_too_much_waits_for_the_disk(
             for _ in range(10):
                 assert await witness.ask("and you?") == "and you?"
             assert core.said[41:] == []
+            core.wake_at = 0.0
+            node.deliver(())
+            for _ in range(10):
+                assert await witness.ask("and you?") == "and you?"
+            assert not core.of(Tick), "it would take them for silent"
             journal.gate.set()
             assert await other.hear() == "got other"
             assert await newcomer.hear() == "got newcomer"
             assert await newcomer.hear() == "kept newcomer"
+            await core.heard(Tick)
+            core.wake_at = None
     assert sorted(map(str, left_in(journal))) == sorted(map(str, core.said))
 
 

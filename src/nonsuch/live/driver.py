@@ -56,6 +56,9 @@ EFFECTS_WAITING_MAX = 2**18
 """Effects that wait for the disk before no peer is read any more: some ten seconds of a pool that
 does as much as it can, and a hundred megabytes. What one read brings comes on top of that."""
 
+GO_ON_SECONDS = 1.0
+"""How long those who were not read have, until anybody may think that they were silent."""
+
 STOP_SECONDS = 2.0
 """How long last words may take to leave."""
 
@@ -96,6 +99,7 @@ class Node:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="nonsuch-journal")
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = math.inf
+        self._quiet_until = -math.inf
         self._over = asyncio.Event()
         self._closed = False
         self._held = False
@@ -200,14 +204,22 @@ class Node:
             self._fail(error)
 
     def _hold(self) -> None:
-        """What could be said meanwhile has no bound: let the peers' own systems keep it."""
+        """What could be said meanwhile has no bound: let the peers' own systems keep it.
+
+        The core's time stands still too, or it would take them for silent.
+        """
         self._held = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_at = math.inf
         self._network.hold()
         if self._datagrams is not None:
             self._datagrams.hold()
 
     def _go_on(self) -> None:
         self._held = False
+        self._quiet_until = time.monotonic() + GO_ON_SECONDS
+        self._arm()
         self._network.go_on()
         if self._datagrams is not None:
             self._datagrams.go_on()
@@ -219,7 +231,10 @@ class Node:
     def _arm(self) -> None:
         """See that the timer fires at the deadline, or earlier."""
         deadline = self.core.deadline()
-        if deadline is None or deadline >= self._fires_at or self._over.is_set():
+        if deadline is None or self._over.is_set() or self._held:
+            return
+        deadline = max(deadline, self._quiet_until)
+        if deadline >= self._fires_at:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -242,10 +242,13 @@ class Network:
 
     def shake_hands(self, raw: socket.socket, listener: Listener) -> None:
         """Take this connection over and begin its handshake, if there is room for one more."""
-        if self._closing or not self._make_room():
+        if self._closing:
             return
         with suppress(OSError):  # No file can be opened any more.
             own = socket.fromfd(raw.fileno(), raw.family, raw.type)
+            if not self._make_room():
+                own.close()
+                return
             task = asyncio.create_task(self._shake_hands(own, listener))
             self._handshakes[task] = _Handshake(own, asyncio.get_running_loop().time())
             task.add_done_callback(self._shaken)

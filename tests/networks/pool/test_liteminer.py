@@ -229,6 +229,25 @@ def test_a_puzzle_comes_once_and_is_said_each_time() -> None:
     assert wire.encode(Lease(2, "job", 10, 10, 0)).endswith(bytes.fromhex("010a011400"))
 
 
+def test_only_who_has_reason_to_may_send_long_messages() -> None:
+    text, goes = "x" * 50_000, gob.Encoder()
+    hello = goes.encode(gob.Message(gob.Kind.CLIENT_HELLO))
+    transaction = goes.encode(gob.Message(gob.Kind.TRANSACTION, text, upper=9))
+    client = LiteMinerPoolWire("s")
+    heard_there = client.feed(hello + transaction)
+    assert [type(message) for message in heard_there] == [Hello, Submit]
+    with pytest.raises(RemoteProtocolError, match="1 to 4096 are accepted"):
+        LiteMinerPoolWire("s").feed(transaction[:200] + hello[:5])
+
+    miner, goes = LiteMinerPoolWire("s"), gob.Encoder()
+    assert miner.feed(goes.encode(gob.Message(gob.Kind.MINER_HELLO))) == [Hello("miner")]
+    puzzle = liteminer(text.encode())
+    miner.encode(Lease(1, "job", 0, 10, 0, puzzle=PuzzleForm.of(puzzle)))
+    value = puzzle.compared(puzzle.digest(3))
+    proof = goes.encode(gob.Message(gob.Kind.PROOF_OF_WORK, text, nonce=3, hash=value))
+    assert miner.feed(proof) == [Result(1, 10, (3,), value)]
+
+
 # What no honest peer says.
 
 WRONG = {

@@ -1116,25 +1116,6 @@ def test_no_job_waits_for_who_says_how_slow_it_is_and_beats(rate: float) -> None
     assert client.answers[1] == lowest(PUZZLE, 0, 20_000)
 
 
-def test_no_job_waits_for_two_that_hold_its_last_shard_together() -> None:
-    table = Table(TRUSTING)
-    client, honest = table.client(), Diligent(table)
-    client.says(submit(3000, job="first"))
-    first, second = table.miner("first", rate=1e-6), table.miner("second", rate=2e-6)
-    second.says(Capacity(0))
-    honest.passes(10.0)
-    client.says(submit(20_000, job="victim"))
-    while len(client.answers) < 2:
-        honest.passes(1.0)
-        first.beats()
-        second.beats()
-        victim = table.pool._state.jobs.get("victim")
-        if victim is not None and first.leases and not victim.book.free:
-            second.says(Capacity(1))
-        assert table.now < 60
-    assert client.answers[1] == lowest(PUZZLE, 0, 20_000)
-
-
 def test_no_job_waits_for_a_shard_that_goes_from_one_stranger_to_the_next() -> None:
     """Each lease is young when its holder leaves, and the next is there at once."""
     table = Table(TRUSTING)

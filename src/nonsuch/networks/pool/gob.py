@@ -29,7 +29,7 @@ Data that is no UTF-8. Numbers written with leading zero bytes are accepted, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
 import msgspec
@@ -227,12 +227,19 @@ class Decoder:
     """The other direction of a connection: bytes in, messages out.
 
     Any bytes in any segmentation give messages, a wait for more, or RemoteProtocolError, never
-    anything else.
+    anything else. A message may have `bytes_max` bytes; `heard` is told of each one before the next
+    is read, and may change that.
     """
 
-    __slots__ = ("_buffer", "_fault", "_layouts")
+    __slots__ = ("_buffer", "_fault", "_heard", "_layouts", "bytes_max")
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        bytes_max: int = MESSAGE_BYTES_MAX,
+        heard: Callable[[Message], None] = lambda _message: None,
+    ) -> None:
+        self.bytes_max = bytes_max
+        self._heard = heard
         self._buffer = bytearray()
         self._layouts: dict[int, list[_Field]] = {}
         self._fault: str | None = None
@@ -264,7 +271,9 @@ class Decoder:
             if type_id < 0:
                 self._describe(-type_id, reader)
             elif (layout := self._layouts.get(type_id)) is not None:
-                yield _read_message(reader, layout)
+                message = _read_message(reader, layout)
+                self._heard(message)
+                yield message
             else:
                 raise RemoteProtocolError(f"a value of type {type_id}, which was not described")
             reader.finish()
@@ -275,9 +284,9 @@ class Decoder:
         if found is None:
             return None
         length, start = found
-        if not 1 <= length <= MESSAGE_BYTES_MAX:
+        if not 1 <= length <= self.bytes_max:
             raise RemoteProtocolError(
-                f"a gob message of {length} bytes; 1 to {MESSAGE_BYTES_MAX} are accepted"
+                f"a gob message of {length} bytes; 1 to {self.bytes_max} are accepted"
             )
         stop = start + length
         if len(self._buffer) < stop:

@@ -103,7 +103,7 @@ class Leases:
         """Let idle miners race slow ones, the fastest first, as long as that gains time."""
         roster, left = self._state.roster, COPIES_A_ROUND
         for miner in heapq.nlargest(left, roster.all_idle, key=lambda each: each.slot_rate):
-            while miner.has_room and left > 0:
+            while miner.has_room and not miner.draining and left > 0:
                 if not (self._race_late(miner, now) or self._copy(miner, now)):
                     break
                 left -= 1

@@ -25,13 +25,16 @@ from collections import deque
 
 from nonsuch.errors import LocalError, RemoteProtocolError
 from nonsuch.networks.pool import messages
-from nonsuch.networks.pool.gob import Decoder, Encoder, Kind, Message
+from nonsuch.networks.pool.gob import MESSAGE_BYTES_MAX, Decoder, Encoder, Kind, Message
 from nonsuch.work.presets import liteminer
 from nonsuch.work.puzzle import Puzzle
 
 __all__ = ["LITEMINER", "LiteMinerClientWire", "LiteMinerMinerWire", "LiteMinerPoolWire"]
 
 LITEMINER = "liteminer"
+
+STRANGER_BYTES_MAX = 4096
+"""Of one message, until a client has said that it is one, or a miner was told a longer text."""
 
 OUTSTANDING_MAX = 16
 """Requests that may wait for their answer. A pool of ours has one; a foreign one might not wait."""
@@ -42,9 +45,9 @@ class _LiteMinerWire:
 
     name = LITEMINER
 
-    def __init__(self) -> None:
+    def __init__(self, decoder: Decoder | None = None) -> None:
         self._encoder = Encoder()
-        self._decoder = Decoder()
+        self._decoder = decoder or Decoder()
 
     def feed(self, data: bytes) -> list[object]:
         """Bytes to our messages. Raises `RemoteProtocolError` for what is no message."""
@@ -72,12 +75,17 @@ class LiteMinerPoolWire(_LiteMinerWire):
     """The pool's end. `session` makes the ids of this connection's jobs, which have none."""
 
     def __init__(self, session: str) -> None:
-        super().__init__()
+        super().__init__(Decoder(STRANGER_BYTES_MAX, self._earn))
         self._session = session
         self._submitted: dict[str, str] = {}
         self._number = 0
         self._known: dict[str, str] = {}
         self._leases: deque[messages.Lease] = deque()
+
+    def _earn(self, message: Message) -> None:
+        """Only clients say much of themselves; a miner repeats what it was told."""
+        if message.type == Kind.CLIENT_HELLO:
+            self._decoder.bytes_max = MESSAGE_BYTES_MAX
 
     def _meaning(self, message: Message) -> list[object]:
         match message.type:
@@ -139,6 +147,8 @@ class LiteMinerPoolWire(_LiteMinerWire):
             self._known[lease.job] = lease.puzzle.prefix[:-1].decode()
         self._leases.append(lease)
         data = self._known[lease.job]
+        told = STRANGER_BYTES_MAX + len(data.encode())
+        self._decoder.bytes_max = max(self._decoder.bytes_max, told)
         request = Message(data=data, lower=lease.start, upper=lease.start + lease.count)
         return self._say(Kind.MINE_REQUEST, request)
 
