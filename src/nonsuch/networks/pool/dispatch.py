@@ -234,8 +234,12 @@ class Dispatcher:
 
     def late(self, jobs: dict[str, Job], grants: dict[int, Grant], now: float) -> Iterator[Grant]:
         """Leases for which jobs wait that have nothing else left, one a shard. O(n) of all jobs."""
+        late_at = now - LATE_FACTOR * self._settings.shard_seconds - self._settings.lease_seconds
         for job in jobs.values():
-            if job.book.free:
+            if job.book.free or not job.book.open:
+                continue
+            oldest = grants[next(iter(job.book.open))]
+            if min(oldest.granted_at, job.progressed_at) >= late_at:
                 continue
             for number in islice(job.book.open, COPY_LEASES_MAX):
                 grant = grants[number]

@@ -39,7 +39,7 @@ COPIES_A_ROUND = 64
 AUDITORS_LOOK_MAX = 8
 """How many idle miners are asked whether they can do what the pool is doing itself."""
 
-MISSES_MAX = 64
+MISSES_MAX = 16
 """How many idle miners in a row are found to have nothing that they could do."""
 
 LATE_MAX = 64
