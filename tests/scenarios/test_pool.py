@@ -237,8 +237,8 @@ class Forgetful(Pool):
 
     def _miner_left(self, miner: KnownMiner, why: str, now: float) -> None:
         for grant in list(miner.grants.values()):
-            self._leases.close(grant)
             if grant.audit is None:
+                self._leases.close(grant)
                 grant.job.book.open.pop(grant.number).leases.remove(grant.number)
         super()._miner_left(miner, why, now)
 

@@ -129,9 +129,13 @@ def test_what_a_killed_worker_had_is_the_first_that_the_next_one_does(
 def test_what_came_back_of_a_worker_is_not_done_again_when_it_is_lost(
     shared: DaskEngine, tmp_path: Path
 ) -> None:
-    before, after, beside = (Gate(folder, shared) for folder in _folders(tmp_path, 3))
+    first, *others = _folders(tmp_path, 3)
+    before = Gate(first, shared)
     worker = before.runs()[0]
     assert before.open() == 0
+    # The scheduler hears in order: behind this it knows that nobody needs that any more.
+    assert shared.executor.submit(abs, -1).result(PATIENCE_SECONDS) == 1
+    after, beside = (Gate(folder, shared) for folder in others)
     os.kill(worker, signal.SIGKILL)
     # What the scheduler does again comes before these, which fill both workers in the end.
     after.runs()
