@@ -55,6 +55,19 @@ def test_features_can_be_restricted_and_unknown_ones_are_refused(
         feature_groups()
 
 
+@needs_compiler
+def test_what_was_measured_with_all_features_does_not_choose_among_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calibration(True)
+    for group in feature_groups():
+        monkeypatch.setenv(FEATURES_VARIABLE, group)
+        names = {backend.name for backend in available_backends()}
+        assert calibration(True).rates.keys() == names
+        assert best_backend(HEADER).name in names
+        monkeypatch.delenv(FEATURES_VARIABLE)
+
+
 def test_no_features_means_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FEATURES_VARIABLE, "none")
     with pytest.raises(KernelUnavailable):

@@ -212,7 +212,7 @@ def best_backend(layout: Layout) -> Backend:
 def calibration(double: bool) -> Calibration:
     """The rates on single or double SHA-256, from memory, from the cache, or measured now."""
     with _calibrating:
-        return _calibration(double, host_processor())
+        return _calibration(double, host_processor(), _candidates())
 
 
 def load_kernel() -> str | None:
@@ -231,13 +231,15 @@ _calibrating = threading.Lock()
 
 
 @functools.cache
-def _calibration(double: bool, processor: native.Processor) -> Calibration:
-    key = repr((processor, native.compiler_version(), _candidates(), _calibration_layout(double)))
+def _calibration(
+    double: bool, processor: native.Processor, candidates: tuple[Backend, ...]
+) -> Calibration:
+    key = repr((processor, native.compiler_version(), candidates, _calibration_layout(double)))
     name = f"rates-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         return msgspec.json.decode(read_cache(name) or b"", type=Calibration)
     except msgspec.DecodeError:
-        measured = _measure(_candidates(), _calibration_layout(double))
+        measured = _measure(candidates, _calibration_layout(double))
         write_cache(name, msgspec.json.encode(measured))
         return measured
 
