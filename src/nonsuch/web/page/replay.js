@@ -34,7 +34,7 @@ export function replay({ store, act, ask }, root) {
     ...speeds,
   );
   root.append(play, slider, clock, speed);
-  let held = 0; // when the slider was moved last: the stream does not move it back meanwhile
+  let held = -Infinity; // when the slider was moved last: the stream does not move it back then
   let timer = 0;
   let tick = 0;
 
