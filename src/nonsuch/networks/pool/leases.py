@@ -180,7 +180,9 @@ class Leases:
     def _race_late(self, miner: Miner, now: float) -> bool:
         """Give the next late lease to this miner too, if it has shown that it searches at all."""
         state = self._state
-        if miner.overdue or not (miner.measured or not state.roster.shown_slots):
+        if miner.overdue and miner.grants:
+            return False
+        if not miner.measured and state.roster.shown_slots:
             return False
         for _ in range(len(state.late)):
             late = state.late.popleft()
@@ -383,8 +385,8 @@ class Leases:
         self._state.roster.place_last(miner)
 
     def _is_overdue(self, grant: Grant, elapsed: float) -> bool:
-        settings = self._state.settings
-        expected = self._state.dispatcher.expected_seconds(grant)
+        # A slow one that is honest needs what it has shown; who only says so keeps nobody waiting.
+        settings, expected = self._state.settings, grant.expected_seconds
         if grant.audit is not None:
             # Nobody races an auditor, and the job waits: another has it, or in the end the pool.
             expected = min(expected, grant.audit.suspect.slot_seconds(grant.job, grant.shard.count))
