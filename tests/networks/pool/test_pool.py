@@ -1098,15 +1098,21 @@ class Diligent:
             seat.beats()
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1.0, 1e6])
-def test_no_job_waits_for_who_says_how_slow_it_is_and_beats(rate: float) -> None:
-    """Nobody is idle, for another job is huge; and no lease of a stranger's is ever overdue."""
+def beside_a_huge_job() -> tuple[Table, Seat, Diligent]:
+    """A job of 20,000 nonces, and a miner that has shown what it does and is never idle."""
     table = Table(TRUSTING)
     client, honest = table.client(), Diligent(table)
     client.says(submit(3000, job="first"))
     honest.passes(10.0)
     client.says(submit(10**9, job="huge"))
     client.says(submit(20_000, job="victim"))
+    return table, client, honest
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1.0, 1e6])
+def test_no_job_waits_for_who_says_how_slow_it_is_and_beats(rate: float) -> None:
+    """Nobody is idle, for another job is huge; and no lease of a stranger's is ever overdue."""
+    table, client, honest = beside_a_huge_job()
     strangers = [table.miner(f"stranger-{number}", rate=rate) for number in range(2)]
     while len(client.answers) < 2:
         honest.passes(1.0)
@@ -1118,12 +1124,7 @@ def test_no_job_waits_for_who_says_how_slow_it_is_and_beats(rate: float) -> None
 
 def test_no_job_waits_for_a_shard_that_goes_from_one_stranger_to_the_next() -> None:
     """Each lease is young when its holder leaves, and the next is there at once."""
-    table = Table(TRUSTING)
-    client, honest = table.client(), Diligent(table)
-    client.says(submit(3000, job="first"))
-    honest.passes(10.0)
-    client.says(submit(10**9, job="huge"))
-    client.says(submit(20_000, job="victim"))
+    table, client, honest = beside_a_huge_job()
     stranger = table.miner("stranger", rate=1.0)
     while len(client.answers) < 2:
         for _ in range(6):
@@ -1171,8 +1172,8 @@ def test_the_fastest_idle_miner_need_not_be_the_one_that_races(fast: str) -> Non
     client.says(submit(8000, job="first", puzzle=liteminer(b"first")))
     while table.statistics.jobs:
         table.passes(table.now + 0.1)
-        for seat in {quick: 5, other: 2, slow: 1}:
-            for _ in range({quick: 5, other: 2, slow: 1}[seat]):
+        for seat, leases_a_round in {quick: 5, other: 2, slow: 1}.items():
+            for _ in range(leases_a_round):
                 if seat.leases:
                     seat.works()
     client.says(submit(500, job="last"))

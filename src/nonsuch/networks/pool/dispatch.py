@@ -249,11 +249,11 @@ class Dispatcher:
     def _is_late(self, grant: Grant, now: float) -> bool:
         """What comes back from one and goes to the next may stand still without an old lease."""
         settings = self._settings
-        seconds = max(settings.shard_seconds, self.expected_seconds(grant))
+        seconds = max(settings.shard_seconds, self._expected_seconds(grant))
         since = max(grant.raced_at, min(grant.granted_at, grant.job.progressed_at))
         return now - since > LATE_FACTOR * seconds + settings.lease_seconds
 
-    def expected_seconds(self, grant: Grant) -> float:
+    def _expected_seconds(self, grant: Grant) -> float:
         """How long a lease should take, whatever its holder says, or shows, of itself."""
         miner, settings = grant.miner, self._settings
         most = self._seconds(miner) if miner.measured else settings.shard_seconds
